@@ -1,0 +1,128 @@
+import { MinnowError } from "../errors.ts";
+import { floatAttr, intAttr, intsAttr, stringAttr } from "../ir/attrs.ts";
+import { type Dim, normal, sameDim, UNKNOWN } from "../ir/dim.ts";
+import type { Graph, Model, Node, ValueInfo } from "../ir/graph.ts";
+import { smallValues } from "../ir/tensor.ts";
+import { titleOf } from "../ir/walk.ts";
+import { type Applied, type Fact, keyOf, MAX_VALUES, type OpRule } from "./define.ts";
+import { ruleOf } from "./index.ts";
+
+/** Facts by value name, of a graph and of every graph inside it. */
+export type Facts = ReadonlyMap<string, Fact>;
+
+const known = new WeakMap<Model, Facts>();
+
+/**
+ * The type of every value of a model, and the numbers of its small integer tensors, without running anything.
+ * Sizes stay symbolic where the inputs are. Values behind an operator without a rule take what the file declares of them.
+ * Computed once per model. Throws a MinnowError `shape/…` at the first node whose inputs cannot go together.
+ */
+export function inferModel(model: Model): Facts {
+  let facts = known.get(model);
+  if (facts === undefined) {
+    const all = new Map<string, Fact>();
+    inferGraph(model.graph, model.opsets, all, model.graph.inputs.map(declared));
+    facts = all;
+    known.set(model, facts);
+  }
+  return facts;
+}
+
+/** What a declaration says of a value; an unknown size gets a name of its own, so that it stays one size throughout. */
+export function declared(info: ValueInfo): Fact | undefined {
+  if (info.type?.kind !== "tensor") return undefined;
+  const { dtype, shape } = info.type;
+  if (shape === undefined) return { dtype };
+  return { dtype, shape: shape.map((dim, i) => (dim === UNKNOWN ? `${identifier(info.name)}[${i}]` : normal(dim))) };
+}
+
+const identifier = (name: string): string => name.replace(/[^\w.]/g, "_").replace(/^(?=\d)|^$/, "_");
+
+function inferGraph(
+  graph: Graph,
+  opsets: ReadonlyMap<string, number>,
+  facts: Map<string, Fact>,
+  inputs: readonly (Fact | undefined)[],
+): (Fact | undefined)[] {
+  graph.inputs.forEach((info, i) => {
+    const given = inputs[i] ?? declared(info);
+    if (given !== undefined) facts.set(info.name, given);
+  });
+  const overridable = new Set(graph.inputs.map((i) => i.name));
+  for (const [name, { shape, values }] of graph.sparseWeights ?? []) facts.set(name, { dtype: values.dtype, shape });
+  for (const [name, tensor] of graph.weights) {
+    const value = overridable.has(name) ? undefined : smallValues(tensor);
+    facts.set(name, {
+      dtype: tensor.dtype,
+      shape: tensor.shape,
+      ...(value && value.length <= MAX_VALUES && { value }),
+    });
+  }
+  for (const node of graph.nodes) inferNode(node, opsets, facts, graph);
+  return graph.outputs.map((o) => facts.get(o.name));
+}
+
+function inferNode(node: Node, opsets: ReadonlyMap<string, number>, facts: Map<string, Fact>, graph: Graph): void {
+  const rule = ruleOf(node);
+  const results = rule === undefined ? [] : rule.infer(applied(node, opsets, facts));
+  node.outputs.forEach((name, i) => {
+    if (name === "") return;
+    const info = graph.valueInfo.get(name) ?? graph.outputs.find((o) => o.name === name);
+    const merged = merge(results[i], info === undefined ? undefined : declared(info), rule, node);
+    if (merged !== undefined) facts.set(name, merged);
+  });
+}
+
+/** The inferred fact, sizes nobody could infer taken from the declaration. */
+function merge(
+  inferred: Fact | undefined,
+  said: Fact | undefined,
+  rule: OpRule | undefined,
+  node: Node,
+): Fact | undefined {
+  if (inferred === undefined) return said;
+  if (said?.shape === undefined || inferred.shape?.length === 0) return inferred;
+  if (inferred.shape === undefined) return { ...inferred, shape: said.shape };
+  if (inferred.shape.length !== said.shape.length)
+    throw new MinnowError(`its output has the shape [${inferred.shape}]; the file declares [${said.shape}] for it.`, {
+      code: "shape/declared",
+      at: titleOf(node),
+      mend: `Remove the declaration, or check the inputs of ${rule?.name}.`,
+    });
+  const shape = inferred.shape.map((dim, i) => (dim === UNKNOWN ? (said.shape?.[i] as Dim) : dim));
+  return { ...inferred, shape };
+}
+
+/** The application of an operator to what is known of its inputs. */
+export function applied(node: Node, opsets: ReadonlyMap<string, number>, facts: ReadonlyMap<string, Fact>): Applied {
+  return {
+    node,
+    opset: opsets.get(node.domain === "ai.onnx" ? "" : node.domain) ?? 1,
+    inputs: node.inputs.map((name) => (name === "" ? undefined : facts.get(name))),
+    outputs: node.outputs.length,
+    int: (name, fallback) => intAttr(node, name, fallback),
+    float: (name, fallback) => floatAttr(node, name, fallback),
+    string: (name, fallback) => stringAttr(node, name, fallback),
+    ints: (name) => intsAttr(node, name),
+    has: (name) => node.attrs[name] !== undefined,
+    graph: (graph, inputs) => inferGraph(graph, opsets, facts as Map<string, Fact>, inputs),
+    fail: (what, mend) => {
+      throw new MinnowError(what, { code: "shape/mismatch", at: titleOf(node), mend });
+    },
+  };
+}
+
+/** Whether two facts agree wherever both say something. */
+export function agree(a: Fact, b: Fact): boolean {
+  if (a.dtype !== b.dtype) return false;
+  if (a.shape === undefined || b.shape === undefined) return true;
+  return (
+    a.shape.length === b.shape.length &&
+    a.shape.every((dim, i) => {
+      const other = b.shape?.[i] as Dim;
+      return typeof dim !== "number" || typeof other !== "number" || sameDim(dim, other);
+    })
+  );
+}
+
+export { keyOf };
