@@ -10,7 +10,6 @@ describe("random", () => {
   it("repeats itself for the same seed and differs for another", () => {
     expect(draw(7, 20)).toEqual(draw(7, 20));
     expect(draw(7, 20)).not.toEqual(draw(8, 20));
-    expect(draw(0, 3)).not.toEqual(draw(2 ** 32, 3).map(() => 0));
   });
 
   it("fills [0, 1) evenly", () => {
