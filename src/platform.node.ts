@@ -4,6 +4,8 @@ import { MinnowError } from "./errors.ts";
 import type { Sink, Source } from "./files/source.ts";
 import type { Engine } from "./platform.ts";
 
+export type { Engine };
+
 /** Opens a file by its path. The handle stays open; a file that changes while it is read is an error. */
 export async function openPath(path: string): Promise<Source> {
   let handle: FileHandle;

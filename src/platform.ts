@@ -6,7 +6,7 @@ import type { Sink, Source } from "./files/source.ts";
  * package.json's `imports` choose between them under `#platform`, the only switch.
  */
 
-export type Engine = typeof import("onnxruntime-common");
+export type Engine = typeof import("onnxruntime-web");
 
 const noFiles = (path: string): never => {
   throw new MinnowError(`"${path}" is a path, and a page has no file system.`, {

@@ -1,0 +1,1 @@
+export { defaultRuntime, openSession, type Runtime, type Session, type SessionOptions } from "./session.ts";
