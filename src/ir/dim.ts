@@ -80,6 +80,28 @@ export function bindDim(dim: Dim, sizes: ReadonlyMap<string, number>): Dim {
   return total;
 }
 
+/** A bound the size is certainly not below, named sizes being at least 1; −Infinity where none is known. */
+export function lowest(dim: Dim): number {
+  if (isKnown(dim)) return dim;
+  if (dim === UNKNOWN) return -Infinity;
+  let bound = 0;
+  for (const [monomial, coefficient] of poly(dim)) {
+    const least = atoms(monomial).map(lowestAtom);
+    if (monomial !== "" && (coefficient < 0 || least.some((b) => b < 0))) return -Infinity;
+    bound += least.reduce((a, b) => a * b, coefficient);
+  }
+  return bound;
+}
+
+function lowestAtom(atom: string): number {
+  const call = /^(floor|max|min)\((.*)\)$/.exec(atom);
+  if (call === null) return 1;
+  const [a = 0, b = 1] = arguments_(call[2] ?? "");
+  if (call[1] === "floor")
+    return isKnown(b) && b > 0 ? Math.floor(lowest(a) / b) : lowest(a) >= 0 && lowest(b) > 0 ? 0 : -Infinity;
+  return call[1] === "max" ? Math.max(lowest(a), lowest(b)) : Math.min(lowest(a), lowest(b));
+}
+
 /** The names a size depends on. */
 export function namesIn(dim: Dim): string[] {
   if (isKnown(dim) || dim === UNKNOWN) return [];

@@ -27,7 +27,7 @@ export type DType =
   | "uint2"
   | "int2";
 
-/** Bits one element takes in `raw_data`; 0 for strings. Types under 8 bits are packed, low bits first. */
+/** Bits one element takes in `raw_data`; 0 for strings. Types under 8 bits are packed, low bits first. In the order of ONNX's numbers. */
 export const BITS: Readonly<Record<DType, number>> = {
   float32: 32,
   uint8: 8,
@@ -56,6 +56,14 @@ export const BITS: Readonly<Record<DType, number>> = {
   uint2: 2,
   int2: 2,
 };
+
+const BY_CODE = ["", ...Object.keys(BITS)] as readonly (DType | "")[];
+
+/** The type ONNX gives this number in `TensorProto.DataType` (1 is float32), or undefined where it gives none. */
+export const dtypeOf = (code: number): DType | undefined => BY_CODE[code] || undefined;
+
+/** The number ONNX gives a type. */
+export const codeOf = (dtype: DType): number => BY_CODE.indexOf(dtype);
 
 const FLOATS: ReadonlySet<DType> = new Set<DType>([
   "float32",
