@@ -91,3 +91,17 @@ export async function loadEngine(target: "node" | "wasm" | "webgpu"): Promise<En
     ? ((await import("onnxruntime-node")) as unknown as Engine)
     : ((await import("onnxruntime-web")) as unknown as Engine);
 }
+
+/** Bytes after brotli at quality 11 with a window of 2²⁴, as a server would send them. */
+export async function brotliSize(
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<number | undefined> {
+  const { constants, createBrotliCompress } = await import("node:zlib");
+  const { Readable } = await import("node:stream");
+  const coder = createBrotliCompress({
+    params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24 },
+  });
+  let size = 0;
+  for await (const piece of Readable.from(chunks).pipe(coder)) size += (piece as Uint8Array).byteLength;
+  return size;
+}

@@ -25,3 +25,8 @@ export const createSink = async (path: string): Promise<Sink> => noFiles(path);
 export async function loadEngine(_target: "node" | "wasm" | "webgpu"): Promise<Engine> {
   return (await import("onnxruntime-web")) as unknown as Engine;
 }
+
+/** Bytes after brotli; a page has no encoder for it. */
+export const brotliSize = async (
+  _chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<number | undefined> => undefined;
