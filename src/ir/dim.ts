@@ -63,7 +63,7 @@ export function floorDiv(a: Dim, b: Dim): Dim {
 /** ⌈a / b⌉. */
 export const ceilDiv = (a: Dim, b: Dim): Dim => floorDiv(addDim(a, subDim(b, 1)), b);
 
-/** The larger one; of a symbolic and a number ≤ 1 the symbolic, since sizes are at least 1. */
+/** The larger one, also where that follows from named sizes being at least 1 ({@link lowest}); else the atom `max(a,b)`. */
 export const maxDim = (a: Dim, b: Dim): Dim => extremum("max", a, b);
 
 export const minDim = (a: Dim, b: Dim): Dim => extremum("min", a, b);
@@ -131,10 +131,8 @@ function extremum(word: "max" | "min", a: Dim, b: Dim): Dim {
 }
 
 function extremumPoly(word: "max" | "min", a: Dim, b: Dim): Poly {
-  const difference = subDim(a, b);
-  if (isKnown(difference)) return poly(difference > 0 === (word === "max") ? a : b);
-  if (isKnown(a) && a <= 1) return poly(word === "max" ? b : a);
-  if (isKnown(b) && b <= 1) return poly(word === "max" ? a : b);
+  if (lowest(subDim(a, b)) >= 0) return poly(word === "max" ? a : b);
+  if (lowest(subDim(b, a)) >= 0) return poly(word === "max" ? b : a);
   return atom(`${word}(${[a, b].sort().join(",")})`);
 }
 
