@@ -1,5 +1,5 @@
 import { addDim, type Dim, isKnown, maxDim, sameDim, UNKNOWN } from "../ir/dim.ts";
-import type { DType } from "../ir/dtype.ts";
+import { type DType, dtypeOf } from "../ir/dtype.ts";
 import { type Applied, type Fact, MAX_VALUES } from "./define.ts";
 
 /** A fact; an undefined shape or value is left out. */
@@ -15,6 +15,16 @@ export function required(n: Applied, index: number): Fact {
   if (found !== undefined) return found;
   if (!n.node.inputs[index]) n.fail(`input ${index} is missing.`, "The operator requires it.");
   return { dtype: "float32" };
+}
+
+/** The type an attribute names by its number in ONNX, or the fallback where the attribute is absent. */
+export function namedType(n: Applied, attribute: string, fallback: DType): DType {
+  if (!n.has(attribute)) return fallback;
+  const code = n.int(attribute, 0);
+  return (
+    dtypeOf(code) ??
+    n.fail(`its attribute ${attribute} is ${code}, which is no data type.`, "ONNX numbers them from 1.")
+  );
 }
 
 /** An axis that may count from the end, as an index from 0; throws where the rank has no such axis. */

@@ -1,9 +1,13 @@
 import type { Node } from "../ir/graph.ts";
+import { binary } from "./binary.ts";
 import { keyOf, type OpRule } from "./define.ts";
+import { misc } from "./misc.ts";
+import { random } from "./random.ts";
+import { reduce } from "./reduce.ts";
 import { unary } from "./unary.ts";
 
 /** Every operator Minnow knows, family by family. The one list. */
-export const OPS: readonly OpRule[] = [...unary];
+export const OPS: readonly OpRule[] = [...binary, ...misc, ...random, ...reduce, ...unary];
 
 const byKey: ReadonlyMap<string, OpRule> = new Map(OPS.map((rule) => [keyOf(rule.name, rule.domain), rule]));
 

@@ -1,7 +1,7 @@
 import { type Dim, isKnown, lowest } from "../ir/dim.ts";
-import { type DType, dtypeOf } from "../ir/dtype.ts";
+import type { DType } from "../ir/dtype.ts";
 import { type Applied, defineOp, type Fact, type OpRule } from "./define.ts";
-import { broadcast, fact, mapValues, required } from "./facts.ts";
+import { broadcast, fact, mapValues, namedType, required } from "./facts.ts";
 import { ceilOf, exact, floorOf, negated, roundOf, settle, truncated, type Value } from "./values.ts";
 
 interface More {
@@ -43,11 +43,6 @@ function convert(a: Dim, to: DType): Value {
   return whole === undefined ? undefined : settle(to, whole);
 }
 
-const target = (n: Applied): DType => {
-  const code = n.int("to", 0);
-  return dtypeOf(code) ?? n.fail(`its attribute to is ${code}, which is no data type.`, "ONNX numbers them from 1.");
-};
-
 const identity = (n: Applied): Fact | undefined => (n.inputs[0] === undefined ? undefined : required(n, 0));
 
 const clamped = (n: Applied): Fact => {
@@ -73,7 +68,12 @@ export const unary: readonly OpRule[] = [
   elementwise("Atan", 7),
   elementwise("Atanh", 9),
   elementwise("BitwiseNot", 18),
-  defineOp({ name: "Cast", since: 6, infer: (n) => [converted(n, target(n))], axes: () => "... -> ..." }),
+  defineOp({
+    name: "Cast",
+    since: 6,
+    infer: (n) => [converted(n, namedType(n, "to", "float32"))],
+    axes: () => "... -> ...",
+  }),
   defineOp({
     name: "CastLike",
     since: 15,
