@@ -1,6 +1,7 @@
-import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { MinnowError } from "./errors.ts";
+import { onWhite, type RawImage } from "./files/image.ts";
 import type { Sink, Source } from "./files/source.ts";
 import type { Engine } from "./platform.ts";
 
@@ -104,4 +105,56 @@ export async function brotliSize(
   let size = 0;
   for await (const piece of Readable.from(chunks).pipe(coder)) size += (piece as Uint8Array).byteLength;
   return size;
+}
+
+/**
+ * All that lies under a folder, links followed, as relative paths with "/", in the order of their code units. What
+ * begins with a dot is left out.
+ */
+export async function listFolder(path: string): Promise<{ files: string[]; folders: string[] }> {
+  const files: string[] = [];
+  const folders: string[] = [];
+  const visit = async (inside: string, depth: number): Promise<void> => {
+    for (const entry of await readdir(join(path, inside), { withFileTypes: true })) {
+      if (entry.name.startsWith(".")) continue;
+      const below = inside === "" ? entry.name : `${inside}/${entry.name}`;
+      const kind = entry.isSymbolicLink() ? await stat(join(path, below)).catch(() => undefined) : entry;
+      if (kind?.isFile()) files.push(below);
+      if (!kind?.isDirectory() || depth === 16) continue;
+      folders.push(below);
+      await visit(below, depth + 1);
+    }
+  };
+  try {
+    await visit("", 0);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const what = { ENOENT: "There is no such folder.", ENOTDIR: "It is a file, not a folder." }[code ?? ""];
+    throw new MinnowError(what ?? "The folder cannot be read.", {
+      code: code === "ENOENT" ? "files/missing" : "files/unreadable",
+      at: path,
+      mend: "Check the path and its permissions.",
+      cause,
+    });
+  }
+  return { files: files.sort(), folders: folders.sort() };
+}
+
+/**
+ * The bytes of a picture file as its pixels: red, green and blue, 8 bits each, turned as its EXIF data says, the first of
+ * several frames, on white where it is transparent. Colour profiles are ignored, as the makers of training sets do; CMYK
+ * is converted. A MinnowError (`image/unreadable`) for what is no picture or a damaged one.
+ */
+export async function decodeImage(bytes: Uint8Array): Promise<RawImage> {
+  const { default: sharp } = await import("sharp");
+  try {
+    const { data, info } = await sharp(bytes, { failOn: "error", ignoreIcc: true })
+      .autoOrient()
+      .toColourspace("srgb")
+      .raw({ depth: "uchar" })
+      .toBuffer({ resolveWithObject: true });
+    return onWhite(info.width, info.height, info.channels === 4 ? 4 : 3, data);
+  } catch (cause) {
+    throw new MinnowError("It cannot be read as a picture.", { code: "image/unreadable", cause });
+  }
 }

@@ -1,4 +1,5 @@
 import { MinnowError } from "./errors.ts";
+import { onWhite, type RawImage } from "./files/image.ts";
 import type { Sink, Source } from "./files/source.ts";
 
 /**
@@ -30,3 +31,23 @@ export async function loadEngine(_target: "node" | "wasm" | "webgpu"): Promise<E
 export const brotliSize = async (
   _chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): Promise<number | undefined> => undefined;
+
+/** All that lies under a folder, in order; see Node's side. */
+export const listFolder = async (path: string): Promise<{ files: string[]; folders: string[] }> => noFiles(path);
+
+/** The bytes of a picture file as its pixels; see Node's side, which gives the same for PNG, JPEG and WebP. */
+export async function decodeImage(bytes: Uint8Array): Promise<RawImage> {
+  let bitmap: ImageBitmap;
+  try {
+    bitmap = await createImageBitmap(new Blob([bytes as Uint8Array<ArrayBuffer>]), { colorSpaceConversion: "none" });
+  } catch (cause) {
+    throw new MinnowError("It cannot be read as a picture.", { code: "image/unreadable", cause });
+  }
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  if (context === null)
+    throw new MinnowError("The page gives no canvas to decode pictures on.", { code: "image/no-canvas" });
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return onWhite(width, height, 4, new Uint8Array(context.getImageData(0, 0, width, height).data.buffer));
+}

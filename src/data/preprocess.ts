@@ -37,7 +37,7 @@ export interface PreprocessOptions extends Partial<Omit<Preprocess, "size" | "me
 
 type Scaling = Pick<Preprocess, "scale" | "mean" | "std">;
 
-/** Deviation and mean of ImageNet's red, green, blue on 0..1, as torchvision's models were trained with. */
+/** Mean and deviation of ImageNet's red, green, blue on 0..1, as torchvision's models were trained with. */
 const IMAGENET: Scaling = { scale: 1 / 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 const PRESETS: Readonly<Record<Preset, Scaling>> = {
@@ -136,7 +136,7 @@ function check(p: Preprocess): void {
 export function preprocess(image: RawImage, p: Preprocess): TensorData {
   const [height, width] = p.size;
   const planes = p.channels === "gray" ? 1 : 3;
-  const fitted = fit(p.channels === "gray" ? toGray(image) : image, p);
+  const fitted = frame(p.channels === "gray" ? toGray(image) : image, p);
   const tables = pixelTables(p, planes);
   const pixels = height * width;
   const data = new Float32Array(planes * pixels);
@@ -152,9 +152,9 @@ export function preprocess(image: RawImage, p: Preprocess): TensorData {
 }
 
 /** Resized and cropped. Where the middle falls between pixels it is rounded to even, as torchvision's CenterCrop does. */
-function fit(image: RawImage, p: Preprocess): RawImage {
+function frame(image: RawImage, p: Preprocess): RawImage {
   const [height, width] = p.size;
-  const [tall, wide] = [Math.floor(height / p.crop), Math.floor(width / p.crop)];
+  const [tall, wide] = [Math.floor(height / p.crop + 1e-6), Math.floor(width / p.crop + 1e-6)];
   let [h, w] = [tall, wide];
   if (p.resize === "shortest") {
     const byHeight = image.height * wide <= image.width * tall;

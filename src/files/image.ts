@@ -12,7 +12,10 @@ export function onWhite(width: number, height: number, channels: 3 | 4, pixels: 
   const data = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; to < data.length; from += 4, to += 3) {
     const alpha = pixels[from + 3] as number;
-    for (let c = 0; c < 3; c++) data[to + c] = Math.round(((pixels[from + c] as number) * alpha) / 255) + 255 - alpha;
+    for (let c = 0; c < 3; c++) {
+      const value = pixels[from + c] as number;
+      data[to + c] = alpha === 255 ? value : Math.round((value * alpha) / 255) + 255 - alpha;
+    }
   }
   return { width, height, channels: 3, data };
 }
