@@ -1,0 +1,28 @@
+import { describe, expect, it } from "vitest";
+import { fromHalf, toBfloat, toHalf } from "./half.ts";
+
+describe("half precision", () => {
+  it("gives every one of the 65536 patterns back, NaNs as one", () => {
+    for (let bits = 0; bits < 65536; bits++) {
+      const value = fromHalf(bits);
+      if (Number.isNaN(value)) expect(toHalf(value)).toBe(0x7e00);
+      else if (toHalf(value) !== bits) expect.fail(`${bits} came back as ${toHalf(value)}`);
+    }
+  });
+
+  it("rounds ties to even and overflows to infinity", () => {
+    expect(fromHalf(toHalf(2049))).toBe(2048);
+    expect(fromHalf(toHalf(2051))).toBe(2052);
+    expect(fromHalf(toHalf(65519))).toBe(65504);
+    expect(fromHalf(toHalf(-65520))).toBe(-Infinity);
+    expect(fromHalf(toHalf(2 ** -25))).toBe(0);
+    expect(fromHalf(toHalf(1.5 * 2 ** -24))).toBe(2 ** -23);
+  });
+
+  it("keeps the upper half of a float32 as bfloat16", () => {
+    expect(toBfloat(1)).toBe(0x3f80);
+    expect(toBfloat(-2)).toBe(0xc000);
+    expect(toBfloat(1 + 2 ** -8)).toBe(0x3f80);
+    expect(toBfloat(1 + 3 * 2 ** -8)).toBe(0x3f82);
+  });
+});

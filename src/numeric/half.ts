@@ -1,0 +1,39 @@
+const buffer = new DataView(new ArrayBuffer(8));
+
+/** The bits of the float16 nearest to a number, ties to even (IEEE 754). */
+export function toHalf(value: number): number {
+  buffer.setFloat32(0, value);
+  const bits = buffer.getUint32(0);
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = Math.abs(value);
+  if (Number.isNaN(value)) return 0x7e00;
+  if (magnitude >= 65520) return sign | 0x7c00;
+  if (magnitude < 2 ** -14) return sign | halfEven(magnitude * 2 ** 24);
+  const exponent = Math.floor(Math.log2(magnitude));
+  const power = 2 ** exponent > magnitude ? exponent - 1 : 2 ** (exponent + 1) <= magnitude ? exponent + 1 : exponent;
+  // A mantissa that rounds up to 1024 carries into the exponent, as it should.
+  return sign | (((power + 15) << 10) + halfEven((magnitude / 2 ** power - 1) * 1024));
+}
+
+function halfEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest < 0.5 || (rest === 0.5 && floor % 2 === 0) ? floor : floor + 1;
+}
+
+/** The number that the bits of a float16 mean. */
+export function fromHalf(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >>> 10) & 0x1f;
+  const mantissa = bits & 0x3ff;
+  if (exponent === 0x1f) return mantissa === 0 ? sign * Infinity : Number.NaN;
+  return exponent === 0 ? sign * mantissa * 2 ** -24 : sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
+}
+
+/** The bits of the bfloat16 nearest to a number, ties to even. */
+export function toBfloat(value: number): number {
+  buffer.setFloat32(0, value);
+  const bits = buffer.getUint32(0);
+  if (Number.isNaN(value)) return 0x7fc0;
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
