@@ -1,6 +1,7 @@
 import { MinnowError } from "../errors.ts";
 import type { Graph, TensorType } from "../ir/graph.ts";
 import { type Dataset, type Example, mapExamples } from "./dataset.ts";
+import { imageInput } from "./preprocess.ts";
 
 /** The inputs a caller must feed: those that are no weights, with their declared types. */
 export function feedInputs(graph: Graph): { name: string; type: TensorType | undefined }[] {
@@ -12,11 +13,13 @@ export function feedInputs(graph: Graph): { name: string; type: TensorType | und
 /**
  * The dataset with its feeds under the names of the graph's inputs. Feeds that have those names already are taken as they
  * are, others are left out; a single feed goes to a single input, whatever either is called. An example whose type or
- * shape is not what the input declares (its axis 0, the batch, apart) is an error when it is read.
+ * shape is not what the input declares (its axis 0, the batch, apart) is an error when it is read. Pictures are
+ * preprocessed for the first input that takes pictures, where their options leave it open.
  */
 export function bindInputs(data: Dataset, graph: Graph): Dataset {
   const inputs = feedInputs(graph);
-  return mapExamples(data, (example) => {
+  const pictures = inputs.find(({ type }) => imageInput(type?.shape) !== undefined);
+  return mapExamples(data.prepare?.(undefined, pictures?.type?.shape) ?? data, (example) => {
     const feeds: Record<string, Example["feeds"][string]> = {};
     const [only, another] = Object.keys(example.feeds);
     for (const { name, type } of inputs) {

@@ -1,6 +1,8 @@
 import { MinnowError } from "../errors.ts";
+import type { Dim } from "../ir/dim.ts";
 import type { TensorData } from "../ir/tensor.ts";
 import { random, shuffle } from "../numeric/random.ts";
+import type { Preprocess, PreprocessOptions } from "./preprocess.ts";
 
 /** One example: what the model is fed with (without the batch axis), its class, where it came from. */
 export interface Example {
@@ -24,6 +26,13 @@ export interface Examples {
   readonly labels?: readonly number[] | undefined;
   /** Example `index`, or why it cannot be read (a corrupt image): it is then skipped and counted. */
   at(index: number): Promise<Example | Skipped>;
+  /**
+   * Datasets of pictures only: the same pictures, preprocessed as `options` say (default: as they were) for an input of
+   * this shape, batch included.
+   */
+  prepare?(options: PreprocessOptions | undefined, inputShape: readonly Dim[] | undefined): Examples;
+  /** Datasets of pictures only: how they are preprocessed. An error while the size is not known. */
+  preprocess?(): Preprocess;
 }
 
 /** Examples by index: sized, random access, nothing kept. */
@@ -34,6 +43,7 @@ export interface Dataset extends Examples {
   skip(n: number): Dataset;
   /** The examples at these indices, in this order. */
   subset(indices: readonly number[]): Dataset;
+  prepare?(options: PreprocessOptions | undefined, inputShape: readonly Dim[] | undefined): Dataset;
 }
 
 /** Whether an example could not be read. */
@@ -41,21 +51,24 @@ export const isSkipped = (example: Example | Skipped): example is Skipped => "sk
 
 /** A dataset over anything that gives examples by index. */
 export function dataset(from: Examples): Dataset {
-  const { size, classes, labels } = from;
+  const { size, classes, labels, prepare } = from;
   const range = (start: number, end: number) => Array.from({ length: Math.max(0, end - start) }, (_, i) => start + i);
   const subset = (indices: readonly number[]): Dataset => {
     for (const index of indices) checkIndex(index, size);
     return dataset({
+      ...from,
       size: indices.length,
-      classes,
       labels: labels && indices.map((index) => labels[index] as number),
       at: async (i) => from.at(indices[checkIndex(i, indices.length)] as number),
+      ...(prepare && { prepare: (options, shape) => dataset(prepare(options, shape)).subset(indices) }),
     });
   };
   return {
     size,
     classes,
     labels,
+    ...(from.preprocess && { preprocess: from.preprocess }),
+    ...(prepare && { prepare: (options, shape) => dataset(prepare(options, shape)) }),
     at: async (index) => from.at(checkIndex(index, size)),
     take: (n) => subset(range(0, Math.min(n, size))),
     skip: (n) => subset(range(n, size)),
