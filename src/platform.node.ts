@@ -1,5 +1,9 @@
-import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { randomUUID } from "node:crypto";
+import { close, fstat, open, read } from "node:fs";
+import { open as openHandle, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { dirname, isAbsolute, join, resolve, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { MinnowError } from "./errors.ts";
 import { onWhite, type RawImage } from "./files/image.ts";
 import type { Sink, Source } from "./files/source.ts";
@@ -7,81 +11,126 @@ import type { Engine } from "./platform.ts";
 
 export type { Engine };
 
-/** Opens a file by its path. The handle stays open; a file that changes while it is read is an error. */
-export async function openPath(path: string): Promise<Source> {
-  let handle: FileHandle;
-  try {
-    handle = await open(path, "r");
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
-    throw new MinnowError(missing ? "There is no such file." : "The file cannot be opened.", {
-      code: missing ? "files/missing" : "files/unreadable",
-      at: path,
-      mend: "Check the path and its permissions.",
-      cause,
-    });
+const openFile = promisify(open);
+const readFile = promisify(read);
+const statFile = promisify(fstat);
+const closeFile = promisify(close);
+
+/** Closes the file of a source that nobody holds any more. */
+const forgotten = new FinalizationRegistry<{ fd: number | undefined }>((file) => {
+  if (file.fd !== undefined) close(file.fd, () => {});
+});
+
+/**
+ * Opens a file by its path. The file stays open until `close`, and a read after that opens it again; a file that
+ * changed meanwhile is an error. Files beside it are those in its folder, also after links are followed.
+ */
+export async function openPath(from: string | URL): Promise<Source> {
+  const path = typeof from === "string" ? from : fileURLToPath(from);
+  const file: { fd: number | undefined } = { fd: undefined };
+  const start = async (): Promise<number> => {
+    file.fd ??= await openFile(path, "r").catch((cause) => cannotOpen(path, cause));
+    return file.fd;
+  };
+  const { size, mtimeMs, ino } = await statFile(await start());
+  if (!(await statFile(await start())).isFile()) {
+    await closeFile(await start());
+    throw new MinnowError("This is no file.", { code: "files/unreadable", at: path, mend: "Give the path of a file." });
   }
-  const { size, mtimeMs } = await handle.stat();
-  return {
+  const source: Source = {
     size,
     name: path,
     async read(offset, length) {
+      const fd = await start();
       const bytes = new Uint8Array(length);
       let done = 0;
       while (done < length) {
-        const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
+        const { bytesRead } = await readFile(fd, bytes, done, Math.min(length - done, 2 ** 30), offset + done);
         if (bytesRead === 0) break;
         done += bytesRead;
       }
-      const now = await handle.stat();
-      if (done < length || now.size !== size || now.mtimeMs !== mtimeMs)
-        throw new MinnowError("The file changed while it was being read.", { code: "files/changed", at: path });
+      const now = await statFile(fd);
+      if (done < length || now.size !== size || now.mtimeMs !== mtimeMs || now.ino !== ino)
+        throw new MinnowError("The file changed since it was opened.", {
+          code: "files/changed",
+          at: path,
+          mend: "Load it again.",
+        });
       return bytes;
     },
-    sibling: (relative) => openPath(resolve(dirname(path), relative)),
-    close: () => handle.close(),
+    sibling: async (relative) => openPath(await besides(path, relative)),
+    async close() {
+      const { fd } = file;
+      file.fd = undefined;
+      if (fd !== undefined) await closeFile(fd);
+    },
   };
+  forgotten.register(source, file);
+  return source;
 }
 
-let counter = 0;
+function cannotOpen(path: string, cause: NodeJS.ErrnoException): never {
+  const missing = cause.code === "ENOENT";
+  throw new MinnowError(missing ? "There is no such file." : `The file cannot be opened (${cause.code}).`, {
+    code: missing ? "files/missing" : "files/unreadable",
+    at: path,
+    mend: missing ? "Check the path." : "Check its permissions.",
+    cause,
+  });
+}
+
+/** The path of a file in the folder of another; neither `..` nor a link may lead out of it. */
+async function besides(path: string, relative: string): Promise<string> {
+  const folder = dirname(resolve(path));
+  const wanted = resolve(folder, relative);
+  const real = await realpath(wanted).catch((cause) => cannotOpen(wanted, cause));
+  // A download cache links both the model and its data into a folder of blobs: the model's real folder counts too.
+  const folders = [await realpath(folder), dirname(await realpath(path))];
+  const inside = (inner: string, outer: string) => inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
+  if (isAbsolute(relative) || !inside(wanted, folder) || !folders.some((f) => inside(real, f)))
+    throw new MinnowError(`"${relative}" leads out of the model's folder.`, {
+      code: "files/outside",
+      at: path,
+      mend: "Data files have to stand beside the model; move it there, and beware of models that point elsewhere.",
+    });
+  return wanted;
+}
 
 /** Writes to a temporary file beside `path`; `commit` renames it into place, `abort` removes it. */
 export async function createSink(path: string): Promise<Sink> {
-  const temporary = `${path}.${process.pid}-${counter++}.partial`;
-  let handle: FileHandle;
-  try {
-    await stat(dirname(resolve(path)));
-    handle = await open(temporary, "wx");
-  } catch (cause) {
-    throw new MinnowError("Nothing can be written there.", {
+  const temporary = `${path}.${randomUUID().slice(0, 8)}.partial`;
+  const handle = await openHandle(temporary, "wx").catch((cause) => {
+    throw new MinnowError(`Nothing can be written there (${cause.code}).`, {
       code: "files/unwritable",
       at: path,
       mend: "Check that the folder exists and may be written to.",
       cause,
     });
-  }
+  });
   const abort = async () => {
     await handle.close().catch(() => {});
     await rm(temporary, { force: true });
   };
-  return {
-    async write(bytes) {
-      try {
-        await handle.writeFile(bytes);
-      } catch (cause) {
-        await abort();
-        throw new MinnowError("Writing failed; nothing was left behind.", {
-          code: "files/write-failed",
+  const orGiveUp = async (work: Promise<void>): Promise<void> => {
+    try {
+      await work;
+    } catch (cause) {
+      await abort();
+      const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
+      throw new MinnowError(
+        full ? "The disk is full; nothing was left behind." : "Writing failed; nothing was left behind.",
+        {
+          code: full ? "files/disk-full" : "files/write-failed",
           at: path,
-          mend: "Check that the disk has room.",
+          mend: full ? "Make room, or write elsewhere." : "Check the disk, its quota and the permissions.",
           cause,
-        });
-      }
-    },
-    async commit() {
-      await handle.close();
-      await rename(temporary, path);
-    },
+        },
+      );
+    }
+  };
+  return {
+    write: (bytes) => orGiveUp(handle.writeFile(bytes)),
+    commit: () => orGiveUp(handle.close().then(() => rename(temporary, path))),
     abort,
   };
 }

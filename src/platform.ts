@@ -9,7 +9,7 @@ import type { Sink, Source } from "./files/source.ts";
 
 export type Engine = typeof import("onnxruntime-web");
 
-const noFiles = (path: string): never => {
+const noFiles = (path: string | URL): never => {
   throw new MinnowError(`"${path}" is a path, and a page has no file system.`, {
     code: "files/no-paths",
     mend: "Give a File, a URL object or bytes.",
@@ -17,7 +17,7 @@ const noFiles = (path: string): never => {
 };
 
 /** Opens a file by its path. */
-export const openPath = async (path: string): Promise<Source> => noFiles(path);
+export const openPath = async (path: string | URL): Promise<Source> => noFiles(path);
 
 /** Starts an atomic write to a path. */
 export const createSink = async (path: string): Promise<Sink> => noFiles(path);

@@ -9,11 +9,11 @@ export interface TensorType {
 }
 
 /** A value's type as ONNX knows it. Only tensors are computed with; the others are carried through. */
-export type ValueType =
-  | ({ readonly kind: "tensor" } & TensorType)
-  | ({ readonly kind: "sparse" } & TensorType)
+export type ValueType = { readonly denotation?: string; readonly unknown?: Unknown } & (
+  | ({ readonly kind: "tensor" | "sparse"; readonly denotations?: readonly string[] } & TensorType)
   | { readonly kind: "sequence" | "optional"; readonly of: ValueType }
-  | { readonly kind: "map"; readonly key: DType; readonly of: ValueType };
+  | { readonly kind: "map"; readonly key: DType; readonly of: ValueType }
+);
 
 /** Protobuf fields this version does not know, as they came; written back after the known ones. */
 export type Unknown = readonly Uint8Array[];
@@ -35,6 +35,7 @@ export interface SparseTensor {
   readonly shape: readonly number[];
   readonly values: Tensor;
   readonly indices: Tensor;
+  readonly unknown?: Unknown;
 }
 
 /** An attribute. Integers beyond 2⁵³ are bigints. `ref` names the attribute of the enclosing function it stands for. */

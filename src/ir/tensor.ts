@@ -20,6 +20,8 @@ export interface Tensor {
   readonly strings?: readonly Uint8Array[];
   readonly doc?: string;
   readonly metadata?: ReadonlyMap<string, string>;
+  /** Protobuf fields this version does not know, as they came. */
+  readonly unknown?: readonly Uint8Array[];
   /** Fetches the data, or a range of it. Never write into what it returns. */
   read(range?: ByteRange): Promise<Uint8Array>;
 }

@@ -1,0 +1,73 @@
+import { createSink, openPath } from "#platform";
+import { blobSource, bytesSource, type Sink, type Source } from "../files/source.ts";
+import { urlSource } from "../files/url.ts";
+import type { Model } from "../ir/graph.ts";
+import { readModel } from "./read.ts";
+import { type WriteOptions, writeModel } from "./write.ts";
+
+/**
+ * Reads a model from a path (Node), a URL, a File or Blob, bytes, or any {@link Source}; large weights stay there until
+ * they are read. See {@link readModel} for what can go wrong.
+ *
+ * @example
+ * const model = await load("model.onnx");
+ */
+export const load = async (from: string | URL | Blob | Uint8Array | ArrayBuffer | Source): Promise<Model> =>
+  readModel(await sourceOf(from));
+
+async function sourceOf(from: Parameters<typeof load>[0]): Promise<Source> {
+  if (typeof from === "string") return /^https?:\/\//i.test(from) ? urlSource(new URL(from)) : openPath(from);
+  if (from instanceof URL) return from.protocol === "file:" ? openPath(from) : urlSource(from);
+  if (from instanceof Uint8Array) return bytesSource(from);
+  if (from instanceof ArrayBuffer) return bytesSource(new Uint8Array(from));
+  return from instanceof Blob ? blobSource(from) : from;
+}
+
+export interface SaveOptions {
+  /** Puts the weights into `<file>_data` beside the model even where they would fit into it. */
+  readonly externalData?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Writes a model to a path, and its weights to `<path>_data` if it takes more than 2 GB. Nothing is to be seen there
+ * before all is written; an error leaves what was there. The model may be one that was loaded from the same path.
+ */
+export async function save(model: Model, to: string, options: SaveOptions = {}): Promise<void> {
+  const sinks: Sink[] = [];
+  const start = async (path: string): Promise<Sink> => {
+    const sink = await createSink(path);
+    sinks.unshift(sink);
+    return sink;
+  };
+  const folder = to.slice(0, Math.max(to.lastIndexOf("/"), to.lastIndexOf("\\")) + 1);
+  const write: WriteOptions = {
+    external: {
+      name: `${to.slice(folder.length)}_data`,
+      sink: (name) => start(folder + name),
+      when: options.externalData ? "always" : "needed",
+    },
+    ...(options.signal && { signal: options.signal }),
+  };
+  try {
+    await writeModel(model, await start(to), write);
+    for (const sink of sinks) await sink.commit();
+  } catch (error) {
+    for (const sink of sinks) await sink.abort();
+    throw error;
+  }
+}
+
+/** The model as the bytes of one file; over 2 GB a MinnowError. */
+export async function toBytes(model: Model): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  const nothing = async () => {};
+  await writeModel(model, { write: async (bytes) => void parts.push(bytes), commit: nothing, abort: nothing });
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.byteLength;
+  }
+  return out;
+}
