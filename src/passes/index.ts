@@ -1,0 +1,1 @@
+export { type Change, type Json, type Pass, type PassResult, sequence } from "./pass.ts";
