@@ -1,0 +1,83 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import type { Attr } from "../../src/ir/graph.ts";
+import { keyOf } from "../../src/ops/define.ts";
+import { OPS } from "../../src/ops/index.ts";
+import { samplesOf } from "./samples.ts";
+
+/** What ONNX says of an operator; written by scripts/schema.py. A name ends in `?` where it is optional, in `*` where it repeats. */
+interface Schema {
+  readonly since: number;
+  readonly attributes: Readonly<Record<string, unknown>>;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly [least: number, most: number];
+}
+
+const SCHEMAS: Readonly<Record<string, Schema>> = JSON.parse(
+  readFileSync(new URL("./schema.json", import.meta.url), "utf8"),
+);
+
+const EIGHT_BITS = "it is about 8-bit floats, which ONNX Runtime's JavaScript cannot return";
+
+/** What no sample can show, and why. */
+const UNSEEN: Readonly<Record<string, string>> = {
+  "Cast.saturate": EIGHT_BITS,
+  "Cast.round_mode": EIGHT_BITS,
+  "CastLike.saturate": EIGHT_BITS,
+  "CastLike.round_mode": EIGHT_BITS,
+};
+
+const plain = (attr: Attr): unknown => {
+  if (attr.type === "string") return new TextDecoder().decode(attr.value);
+  if (attr.type === "int") return Number(attr.value);
+  if (attr.type === "ints") return attr.value.map(Number);
+  if (attr.type === "strings") return attr.value.map((v) => new TextDecoder().decode(v));
+  return attr.type === "float" || attr.type === "floats" ? attr.value : attr.type;
+};
+
+const same = (a: unknown, b: unknown): boolean =>
+  typeof a === "number" && typeof b === "number"
+    ? Math.fround(a) === Math.fround(b)
+    : JSON.stringify(a) === JSON.stringify(b);
+
+describe.each(OPS.map((rule) => ({ name: keyOf(rule.name, rule.domain), rule })))(
+  "The samples of $name",
+  ({ name, rule }) => {
+    const samples = samplesOf(rule);
+    const schema = SCHEMAS[name];
+
+    it("have a schema to be held against", () =>
+      expect(schema, "add it to scripts/schema.py and run that").toBeDefined());
+    if (schema === undefined) return;
+
+    it("give every attribute a value that is not its default", () => {
+      const unseen = Object.entries(schema.attributes).filter(
+        ([key, fallback]) =>
+          UNSEEN[`${name}.${key}`] === undefined &&
+          !samples.some(({ attrs }) => attrs?.[key] !== undefined && !same(plain(attrs[key]), fallback)),
+      );
+      expect(unseen.map(([key]) => key)).toEqual([]);
+    });
+
+    it("name no attribute that ONNX does not know", () => {
+      const given = samples.flatMap(({ attrs }) => Object.keys(attrs ?? {}));
+      expect(given.filter((key) => !(key in schema.attributes))).toEqual([]);
+    });
+
+    it("give every optional input, and leave it out", () => {
+      const unseen = schema.inputs.filter((input, i) => {
+        if (UNSEEN[`${name}.${input.replace(/[?*]$/, "")}`] !== undefined) return false;
+        if (input.endsWith("?"))
+          return !samples.some((s) => s.inputs[i] !== undefined) || !samples.some((s) => s.inputs[i] === undefined);
+        return input.endsWith("*") && !samples.some((s) => s.inputs.length > i + 1);
+      });
+      expect(unseen).toEqual([]);
+    });
+
+    it("ask for every output", () => {
+      const asked = Math.max(0, ...samples.map((s) => s.outputs ?? 1));
+      const [least, most] = schema.outputs;
+      expect(asked).toBeGreaterThanOrEqual(most > 100 ? Math.max(least, 2) : most);
+    });
+  },
+);
