@@ -117,7 +117,8 @@ export function imageFiles(files: Iterable<File>, options: ImageFolderOptions = 
   return options.split === undefined ? data : partOf(parts, options.split, "the chosen files");
 }
 
-function partOf(parts: ReadonlyMap<string, Dataset>, split: string, at: string): Dataset {
+/** The part of that name ("validation" is "val"), or an error that says which there are. */
+export function partOf(parts: ReadonlyMap<string, Dataset>, split: string, at: string): Dataset {
   const part = parts.get(canonicalSplit(split) ?? split);
   if (part !== undefined) return part;
   const there = parts.size === 0 ? "It is not divided." : `There are ${[...parts.keys()].join(", ")}.`;
