@@ -46,7 +46,8 @@ export async function benchmark(
       await session.run(feeds);
       loads.push(performance.now() - start);
     }
-    const once = await Promise.all(sessions.map((s) => timed(s, feeds)));
+    const once: number[] = [];
+    for (const session of sessions) once.push(await timed(session, feeds));
     const budget = (options.seconds ?? 1) * 1000;
     const runs = options.runs ?? Math.min(1000, Math.max(20, Math.floor(budget / Math.max(...once, 0.01))));
     for (let i = 0; i < Math.min(3, runs); i++) for (const session of sessions) await session.run(feeds);

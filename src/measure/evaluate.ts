@@ -14,8 +14,6 @@ export interface EvaluateOptions {
   readonly threads?: number;
   /** Examples per run; default as many as keep a run short. A model with a fixed batch decides itself. */
   readonly batch?: number;
-  /** Added to the model's class numbers: 1 where class 0 is a background the data does not have. */
-  readonly labelOffset?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -39,7 +37,7 @@ export interface Evaluation {
 export async function evaluate(model: Model, data: Dataset, options: EvaluateOptions = {}): Promise<Evaluation> {
   const session = await openSession(model, pick(options));
   try {
-    const judge = judgeOf(data, options.labelOffset ?? 0);
+    const judge = judgeOf(data);
     const skipped: Skipped[] = [];
     let done = 0;
     for await (const { feeds, labels, indices, skipped: passed } of feedBatches(model, data, options)) {
@@ -91,7 +89,7 @@ async function runScores(session: Session, feeds: Record<string, TensorData>, co
 }
 
 /** Collects what a classifier says; constant work an example. */
-function judgeOf(data: Dataset, offset: number) {
+function judgeOf(data: Dataset) {
   const [predictions, labels, ranks, indices, margins]: number[][] = [[], [], [], [], []];
   let classes = 0;
   return {
@@ -99,11 +97,11 @@ function judgeOf(data: Dataset, offset: number) {
       classes = scores.data.length / at.length;
       const values = scores.data as ArrayLike<number>;
       for (let i = 0; i < at.length; i++) {
-        const label = truth === undefined ? -1 : truth[i]! + offset;
+        const label = truth === undefined ? -1 : truth[i]!;
         if (label >= classes)
-          throw new MinnowError(`An example has the class ${label - offset}; the model knows ${classes} classes.`, {
+          throw new MinnowError(`An example has the class ${label}; the model knows ${classes} classes.`, {
             code: "measure/labels",
-            at: data.classes?.[label - offset],
+            at: data.classes?.[label],
             mend: "Check the class folders, --labels and --label-offset.",
           });
         const { best, rank } = rankOf(values, i * classes, classes, label);

@@ -1,0 +1,176 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { guessPreprocess } from "../compress/preprocess.ts";
+import { feedInputs } from "../data/bind.ts";
+import { type Dataset, split } from "../data/dataset.ts";
+import { openDataset } from "../data/open.node.ts";
+import { type PreprocessOptions, type Preset, presets } from "../data/preprocess.ts";
+import { readPreprocessorConfig } from "../data/preprocessor-config.ts";
+import { MinnowError } from "../errors.ts";
+import type { Model } from "../ir/graph.ts";
+import { percent } from "../report/words.ts";
+import { choice, number, numbers, text, wrong } from "./options.ts";
+import type { Given } from "./verb.ts";
+
+/** Data as a verb works with it, and what is to be said of it. */
+export interface DataGiven {
+  readonly all: Dataset;
+  readonly parts: ReadonlyMap<string, Dataset>;
+  /** Lines for people: what the folder holds, how it is preprocessed. */
+  readonly lines: readonly (readonly [label: string, text: string])[];
+  readonly preprocess: PreprocessOptions | undefined;
+}
+
+/** Opens `--data` (or `--test-data`) for a model: labels matched, preprocessing as given, beside the model, or guessed by measuring. */
+export async function openData(
+  given: Given,
+  model: Model,
+  modelPath: string,
+  option: "data" | "test-data" = "data",
+  known?: PreprocessOptions,
+): Promise<DataGiven> {
+  const path = text(given, option);
+  if (path === undefined)
+    throw wrong(`--${option} is missing.`, "Give a folder of images, an .npz or a minnow.config.mjs.");
+  const labelsFile = text(given, "labels");
+  const labels = labelsFile === undefined ? labelsIn(model) : linesOf(labelsFile);
+  const opened = await openDataset(path, {
+    seed: number(given, "seed") ?? 0,
+    labelOffset: number(given, "label-offset") ?? 0,
+    ...(labels && { labels }),
+  });
+  const limit = number(given, "limit", { least: 1 });
+  const limited = limit === undefined ? opened.data : opened.data.take(limit);
+  const chosen =
+    known === undefined || limited.prepare === undefined
+      ? await choosePreprocess(given, model, modelPath, limited)
+      : { options: known, how: "as for --data" };
+  const shape = feedInputs(model.graph)[0]?.type?.shape;
+  const prepared = (data: Dataset): Dataset => data.prepare?.(chosen?.options, shape) ?? data;
+  return {
+    all: prepared(limited),
+    parts: new Map(
+      [...opened.parts].map(([name, part]) => [name, prepared(limit === undefined ? part : part.take(limit))]),
+    ),
+    lines: [[path, opened.how], ...(chosen === undefined ? [] : [["preprocessing", chosen.how] as const])],
+    preprocess: chosen?.options,
+  };
+}
+
+/** What a data path is split into, and the words for it. */
+export interface Roles {
+  readonly learn: Dataset;
+  readonly judge: Dataset;
+  readonly how: string;
+}
+
+/** Calibration takes the source's own training part, or 20 % of it (500 at most), and the rest judges. `--test-data` judges where it is given. */
+export async function rolesFor(given: Given, model: Model, modelPath: string, data: DataGiven): Promise<Roles> {
+  const seed = number(given, "seed") ?? 0;
+  const most = 500;
+  if (text(given, "test-data") !== undefined) {
+    const test = await openData(given, model, modelPath, "test-data", data.preprocess);
+    const learn = data.parts.get("train") ?? data.all;
+    const judge = test.parts.get("test") ?? test.parts.get("val") ?? test.all;
+    return {
+      learn: learn.take(most),
+      judge,
+      how: `${Math.min(most, learn.size)} for calibration, ${judge.size} of --test-data to judge`,
+    };
+  }
+  const learn = data.parts.get("train");
+  const judge = data.parts.get("val") ?? data.parts.get("test");
+  if (learn !== undefined && judge !== undefined)
+    return {
+      learn: learn.take(most),
+      judge,
+      how: `${Math.min(most, learn.size)} of train for calibration, ${judge.size} to judge`,
+    };
+  const [some, rest] = split(data.all, Math.min(most, Math.max(1, Math.round(0.2 * data.all.size))), { seed });
+  return { learn: some, judge: rest, how: `${some.size} for calibration, ${rest.size} to judge (seed ${seed})` };
+}
+
+async function choosePreprocess(given: Given, model: Model, modelPath: string, data: Dataset) {
+  if (data.prepare === undefined) return undefined;
+  const overrides = overridesOf(given);
+  const named = text(given, "preprocess");
+  const found = await preprocessFrom(named, modelPath);
+  if (found !== undefined) return { options: { ...found.options, ...overrides }, how: found.how };
+  const few = data.take(200);
+  const guesses = await guessPreprocess(model, few, overrides, { signal: given.signal });
+  const [best, next] = guesses;
+  if (best === undefined)
+    return {
+      options: { preset: "imagenet" as const, ...overrides },
+      how: "imagenet (a guess; set it with --preprocess)",
+    };
+  const rival = next === undefined ? "" : `; next best ${next.name} ${percent(next.accuracy, 0)}`;
+  return {
+    options: best.preprocess,
+    how: `${best.name} (guessed on ${few.size} images: ${percent(best.accuracy, 0)} right${rival}; set it with --preprocess)`,
+  };
+}
+
+/** The preprocessing that is named, or that a `preprocessor_config.json` beside the model (or above its `onnx/`) says. */
+async function preprocessFrom(named: string | undefined, modelPath: string) {
+  if (named !== undefined && (presets as readonly string[]).includes(named))
+    return { options: { preset: named as Preset }, how: named };
+  const beside = [dirname(modelPath), dirname(dirname(modelPath))].map((folder) =>
+    join(folder, "preprocessor_config.json"),
+  );
+  const path = named ?? beside.find((file) => existsSync(file));
+  if (path === undefined) return undefined;
+  if (!existsSync(path))
+    throw wrong(
+      `--preprocess is "${path}", which is neither a preset nor a file.`,
+      `The presets are ${presets.join(", ")}.`,
+    );
+  return { options: readPreprocessorConfig(readFileSync(path, "utf8"), path), how: path };
+}
+
+function overridesOf(given: Given): PreprocessOptions {
+  const size = number(given, "size", { least: 1 });
+  const crop = number(given, "crop", { least: 0, whole: false });
+  const resize = choice(given, "resize", ["shortest", "exact"]);
+  const interpolation = choice(given, "interpolation", ["bilinear", "bicubic"]);
+  const channels = choice(given, "channels", ["rgb", "bgr", "gray"]);
+  const layout = choice(given, "layout", ["nchw", "nhwc"]);
+  const [mean, std] = [numbers(given, "mean"), numbers(given, "std")];
+  return {
+    ...(size && { size }),
+    ...(crop && { crop }),
+    ...(resize && { resize }),
+    ...(interpolation && { interpolation }),
+    ...(channels && { channels }),
+    ...(layout && { layout }),
+    ...(mean && { mean }),
+    ...(std && { std }),
+  };
+}
+
+const linesOf = (path: string): string[] => {
+  try {
+    return readFileSync(path, "utf8")
+      .split(/\r?\n/)
+      .filter((line) => line.trim() !== "");
+  } catch (cause) {
+    throw new MinnowError("The labels cannot be read.", {
+      code: "cli/labels",
+      at: path,
+      mend: "Give a text file with one class name a line.",
+      cause,
+    });
+  }
+};
+
+/** Class names that the model carries in its metadata, a JSON list or lines under "labels" or "classes". */
+function labelsIn(model: Model): string[] | undefined {
+  const said = model.metadata?.get("labels") ?? model.metadata?.get("classes");
+  if (said === undefined) return undefined;
+  try {
+    const parsed: unknown = JSON.parse(said);
+    return Array.isArray(parsed) ? parsed.map(String) : undefined;
+  } catch {
+    return said.split(/\r?\n/).filter((line) => line !== "");
+  }
+}

@@ -1,0 +1,41 @@
+import { existsSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { MinnowError } from "../errors.ts";
+import type { Model } from "../ir/graph.ts";
+import { load, save } from "../onnx/index.ts";
+import { flag, text } from "./options.ts";
+import type { Given } from "./verb.ts";
+
+/** A model on disk, with the bytes of all its files. */
+export interface Opened {
+  readonly model: Model;
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** Opens the model at a path; a Hugging Face style folder stands for its `onnx/model.onnx`. */
+export async function openModel(path: string): Promise<Opened> {
+  const inFolder = join(path, "onnx", "model.onnx");
+  const file = existsSync(path) && statSync(path).isDirectory() && existsSync(inFolder) ? inFolder : path;
+  const model = await load(file);
+  return { model, path: file, bytes: fileBytes(file) };
+}
+
+/** Size of a model file and of the data file beside it. */
+function fileBytes(path: string): number {
+  return [path, `${path}_data`, `${path}.data`].reduce((sum, p) => sum + (existsSync(p) ? statSync(p).size : 0), 0);
+}
+
+/** Where a result goes: `--output`, else `NAME.<ending>` beside the model. Refuses to write over what is there without --force. */
+export function outputPath(given: Given, input: string, ending = "min.onnx"): string {
+  const path = text(given, "output") ?? join(dirname(input), `${basename(input).replace(/\.onnx$/i, "")}.${ending}`);
+  if (existsSync(path) && !flag(given, "force"))
+    throw new MinnowError("There is a file already.", {
+      code: "cli/exists",
+      at: path,
+      mend: "Give --force to write over it, or another --output.",
+    });
+  return path;
+}
+
+export { save };

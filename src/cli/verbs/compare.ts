@@ -1,0 +1,167 @@
+import { checkBudget } from "../../compress/budget.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import { dataset } from "../../data/dataset.ts";
+import { type Comparison, compare, type LayerDifference } from "../../measure/compare.ts";
+import { batchSizeOf, evaluate } from "../../measure/evaluate.ts";
+import { randomFeeds } from "../../measure/feeds.ts";
+import { pairedDifference } from "../../measure/interval.ts";
+import { diagnose } from "../../report/diagnose.ts";
+import { clip, decibel, percent, points, table } from "../../report/words.ts";
+import { bold, dim, green, print, printJson, progress, red } from "../console.ts";
+import { openData } from "../data.ts";
+import { type Opened, openModel } from "../model.ts";
+import { amount, DATA, flag, number, RUNNING, runningOf, share, text, wrong } from "../options.ts";
+import type { Given, Verb } from "../verb.ts";
+
+export const verb: Verb = {
+  name: "compare",
+  usage: "REFERENCE CANDIDATE [--data PATH]",
+  summary: "Say how far a model is from the one it was made from, and where the error is born.",
+  detail:
+    "With bounds it is a gate for CI: exit code 1 where one is not kept. Without data the models run on seeded random numbers.",
+  options: {
+    ...DATA,
+    ...RUNNING,
+    layers: { type: "string", value: "N", help: "Show the N layers where most error is born (8; 0 for none)." },
+    "min-agreement": { type: "string", value: "99%", help: "Least share of equal answers." },
+    "min-sqnr": { type: "string", value: "DB", help: "Least signal-to-noise ratio of every output, in dB." },
+    "max-drop": { type: "string", value: "1%", help: "Most points the accuracy may fall; needs labelled data." },
+    "max-size": { type: "string", value: "600kB", help: "Most bytes of the candidate's file." },
+  },
+  examples: [
+    ["minnow compare float.onnx int8.onnx --data few/", "Which layers the error is born in, and of what kind it is."],
+    [
+      "minnow compare a.onnx b.onnx --data test/ --min-agreement 99% --max-size 600kB",
+      "A gate: exits 1 and names what failed.",
+    ],
+  ],
+  async run(given) {
+    const [first, second, ...rest] = given.paths;
+    if (first === undefined || second === undefined || rest.length > 0)
+      throw wrong("Two models are wanted.", "Give a reference and a candidate.");
+    const [reference, candidate] = [await openModel(first), await openModel(second)];
+    const data = text(given, "data") === undefined ? undefined : await openData(given, reference.model, reference.path);
+    const examples = data?.all ?? randomExamples(reference);
+    const layers = number(given, "layers") ?? 8;
+    const shown = progress("comparing", flag(given, "quiet"));
+    const options = { ...runningOf(given), signal: given.signal, onProgress: shown.update };
+    const comparison = await compare(reference.model, candidate.model, examples, { ...options, layers: layers > 0 });
+    const failures = await gate(given, reference, candidate, examples, comparison);
+    shown.end();
+    if (flag(given, "json")) printJson({ ...comparison, layers: comparison.layers.slice(0, layers), failures });
+    else show(comparison, layers, data?.lines ?? [], reference, candidate, failures);
+    return failures.length === 0 ? 0 : 1;
+  },
+};
+
+/** Eight seeded examples of what the model may be fed with. */
+function randomExamples({ model }: Opened): Dataset {
+  const batch = batchSizeOf(model, 1);
+  return dataset({
+    size: 8 * batch,
+    at: async (seed) => {
+      const feeds = randomFeeds(model, { batch: 1, seed });
+      return {
+        feeds: Object.fromEntries(
+          Object.entries(feeds).map(([name, t]) => [
+            name,
+            { ...t, shape: t.shape.slice(1), data: t.data.slice(0, t.data.length / (t.shape[0] ?? 1)) },
+          ]),
+        ),
+      };
+    },
+  });
+}
+
+async function gate(
+  given: Given,
+  reference: Opened,
+  candidate: Opened,
+  data: Dataset,
+  comparison: Comparison,
+): Promise<string[]> {
+  const failures: string[] = [];
+  const agreement = share(given, "min-agreement")?.value;
+  if (agreement !== undefined && !(comparison.agreement >= agreement))
+    failures.push(`agreement is ${percent(comparison.agreement, 2)}, at least ${percent(agreement, 2)} is wanted`);
+  const sqnr = number(given, "min-sqnr", { whole: false });
+  for (const o of comparison.outputs)
+    if (sqnr !== undefined && o.sqnr < sqnr)
+      failures.push(`output "${o.name}" is at ${decibel(o.sqnr)}, at least ${sqnr} dB is wanted`);
+  const size = amount(given, "max-size");
+  if (size !== undefined && candidate.bytes > size)
+    failures.push(`the file has ${candidate.bytes} bytes, at most ${size} are allowed`);
+  const maxDrop = share(given, "max-drop");
+  if (maxDrop !== undefined) {
+    if (data.labels === undefined)
+      throw wrong("--max-drop needs labelled data.", "Give --data with class folders, or use --min-agreement.");
+    const options = { ...runningOf(given), signal: given.signal, metrics: ["accuracy"] as const };
+    const [a, b] = [await evaluate(reference.model, data, options), await evaluate(candidate.model, data, options)];
+    const right = (e: typeof a) => [...e.judgement.ranks].map((rank) => rank === 0);
+    const change = pairedDifference(right(a), right(b));
+    const figures = (quality = 0) => ({ quality, bytes: 0, parameters: 0, macs: 0 });
+    const [check] = checkBudget({ maxDrop }, figures(a.metrics.accuracy), figures(b.metrics.accuracy));
+    if (check?.met === false)
+      failures.push(
+        `accuracy went from ${percent(a.metrics.accuracy ?? 0, 2)} to ${percent(b.metrics.accuracy ?? 0, 2)} (${points(change.value, 2)} points, 95 % interval ${points(change.low, 2)} … ${points(change.high, 2)}), a drop of at most ${percent(check.limit, 2)} is allowed`,
+      );
+  }
+  return failures;
+}
+
+function show(
+  { samples, outputs, layers, agreement }: Comparison,
+  most: number,
+  lines: readonly (readonly [string, string])[],
+  reference: Opened,
+  candidate: Opened,
+  failures: readonly string[],
+): void {
+  print(
+    ...table([
+      ...lines.map((l) => [...l]),
+      ["compared", `${samples} examples${lines.length === 0 ? " of seeded random numbers" : ""}`],
+    ]),
+    "",
+  );
+  print(
+    ...table(
+      [
+        ["output", "SQNR", "cosine", "largest difference"],
+        ...outputs.map((o) => [clip(o.name, 30), decibel(o.sqnr), o.cosine.toFixed(6), o.maxAbs.toPrecision(3)]),
+      ],
+      [1, 2, 3],
+    ),
+  );
+  if (Number.isFinite(agreement)) print(`  same answer on ${percent(agreement, 2)}`);
+  const born = layers.filter((l) => l.born > 0.5).slice(0, most);
+  if (born.length > 0) {
+    print("", bold("Where the error is born"));
+    print(
+      ...table(
+        [
+          ["layer", "SQNR in", "out", "kind"],
+          ...born.map((l: LayerDifference) => [
+            clip(`${l.op} ${l.node}`, 34),
+            decibel(l.sqnrIn),
+            decibel(l.sqnr),
+            diagnose(l).kind,
+          ]),
+        ],
+        [1, 2],
+      ),
+    );
+    const names = born
+      .slice(0, 3)
+      .map((l) => l.node)
+      .filter((name) => name !== "");
+    if (names.length > 0)
+      print(
+        "",
+        dim("  To mend it, leave them in float:"),
+        `  minnow quantize ${reference.path} --data DATA --nodes-to-exclude ${names.join(",")} -o ${candidate.path} --force`,
+      );
+  }
+  for (const failure of failures) print(`${red("✗")} ${failure}`);
+  if (failures.length === 0) print("", `${green("✔")} ${candidate.path} keeps every bound that was given`);
+}

@@ -1,0 +1,39 @@
+import type { Model } from "../../ir/graph.ts";
+import { costOf } from "../../measure/cost.ts";
+import { sizeOf } from "../../measure/size.ts";
+import { optimize, upgrade } from "../../passes/index.ts";
+import { bytes, plural } from "../../report/words.ts";
+import { dim, green, print, printJson } from "../console.ts";
+import { openModel, outputPath, save } from "../model.ts";
+import { flag, onePath, WRITING } from "../options.ts";
+import type { Verb } from "../verb.ts";
+
+export const verb: Verb = {
+  name: "optimize",
+  usage: "MODEL [-o PATH]",
+  summary: "Clean a graph up: fold constants, shapes and BatchNorm, drop what is dead or double.",
+  detail: "The outputs stay the same; names of inputs, outputs and of the nodes that stay are kept.",
+  options: { ...WRITING, changes: { type: "boolean", help: "List every change." } },
+  examples: [["minnow optimize model.onnx -o clean.onnx", "Writes the cleaned model."]],
+  async run(given) {
+    const { model, path } = await openModel(onePath(given));
+    const output = outputPath(given, path);
+    const result = await optimize().run(model);
+    await save(result.model, output);
+    const [before, after] = [await figures(model), await figures(result.model)];
+    if (flag(given, "json")) printJson({ output, before, after, changes: result.changes });
+    else {
+      if (flag(given, "changes")) print(...result.changes.map(({ at, what }) => `  ${at}: ${what}`));
+      print(
+        `${green("✔")} ${output}  ${before.nodes} → ${plural(after.nodes, "node")} · ${bytes(before.bytes)} → ${bytes(after.bytes)}`,
+        ...(flag(given, "changes") ? [] : [dim(`  ${plural(result.changes.length, "change")}; --changes lists them`)]),
+      );
+    }
+    return 0;
+  },
+};
+
+async function figures(model: Model) {
+  const { parameters, macs } = costOf((await upgrade().run(model)).model);
+  return { nodes: model.graph.nodes.length, parameters, macs, ...(await sizeOf(model)) };
+}

@@ -1,0 +1,84 @@
+import { z } from "zod";
+import type { Dataset } from "../data/dataset.ts";
+import { MinnowError } from "../errors.ts";
+import type { Model } from "../ir/graph.ts";
+import { type Change, optimize } from "../passes/index.ts";
+import { calibrate, quantizeStatic, type Statistics, storeWeights } from "../quantize/index.ts";
+
+const optimizeStep = z.strictObject({ name: z.literal("optimize") });
+
+const quantizeStep = z.strictObject({
+  name: z.literal("quantizeStatic"),
+  method: z.enum(["minmax", "movingAverage", "percentile", "entropy", "mse"]),
+  perChannel: z.boolean().optional(),
+  biasCorrection: z.boolean().optional(),
+  nodesToExclude: z.array(z.string()).readonly().optional(),
+});
+
+const storeStep = z.strictObject({ name: z.literal("storeWeights"), to: z.enum(["int8", "fp16"]) });
+
+const schema = z
+  .array(z.discriminatedUnion("name", [optimizeStep, quantizeStep, storeStep]))
+  .min(1)
+  .readonly();
+
+/** The passes that make a result, with their options: plain JSON, enough to make it again from the same model and data. */
+export type Recipe = z.infer<typeof schema>;
+
+/** Reads a recipe; a MinnowError `recipe/invalid` says what is wrong where. */
+export function parseRecipe(value: unknown, at?: string): Recipe {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new MinnowError(`It is no recipe: ${z.prettifyError(parsed.error)}.`, {
+    code: "recipe/invalid",
+    at,
+    mend: "A recipe is a list such as the one a report shows.",
+  });
+}
+
+/** Carries out recipes on one model with one set of calibration data; what several recipes need is computed once. */
+export interface Kitchen {
+  make(recipe: Recipe): Promise<{ readonly model: Model; readonly changes: readonly Change[] }>;
+  /** The float model after `optimize`: what everything starts from. */
+  readonly base: Promise<Model>;
+}
+
+/** A kitchen for a model; `data` may be left out where no recipe calibrates. */
+export function kitchen(
+  model: Model,
+  data: Dataset | undefined,
+  options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {},
+): Kitchen {
+  const base = optimize().run(model);
+  base.catch(() => {});
+  let statistics: Promise<Statistics> | undefined;
+  const gather = async (from: Model): Promise<Statistics> => {
+    if (data === undefined)
+      throw new MinnowError("This recipe calibrates, and there is no data.", {
+        code: "recipe/no-data",
+        mend: "Give --data.",
+      });
+    statistics ??= calibrate(from, data, options);
+    return statistics;
+  };
+  return {
+    base: base.then((result) => result.model),
+    async make(recipe) {
+      let { model: made, changes } = await base;
+      changes = recipe.some((step) => step.name === "optimize") ? changes : [];
+      for (const { name, ...step } of recipe) {
+        if (name === "optimize") continue;
+        const pass =
+          name === "storeWeights"
+            ? storeWeights(step as Parameters<typeof storeWeights>[0])
+            : quantizeStatic({ ...(step as object), ...options, data, statistics: await gather(made) } as Parameters<
+                typeof quantizeStatic
+              >[0]);
+        const result = await pass.run(made);
+        made = result.model;
+        changes = [...changes, ...result.changes];
+      }
+      return { model: made, changes };
+    },
+  };
+}
