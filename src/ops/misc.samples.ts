@@ -28,6 +28,7 @@ export const samples: readonly Sample[] = [
   { op: "DFT", inputs: [{ shape: [2, 10, 1] }] },
   { op: "DFT", inputs: [{ shape: [2, 10, 1] }], attrs: { onesided: int(1) } },
   { op: "DFT", inputs: [{ shape: [2, 10, 2] }, scalar(8), scalar(1)], attrs: { inverse: int(1) } },
+  { op: "DFT", inputs: [{ shape: [2, 6, 2] }], attrs: { inverse: int(1), onesided: int(1) } },
   { op: "DFT", inputs: [{ shape: [8, 3, 2] }, undefined, scalar(0)] },
   { op: "EyeLike", inputs: [{ shape: [3, 4] }] },
   { op: "EyeLike", inputs: [{ shape: [3, 4], dtype: "int32" }], attrs: { k: int(1), dtype: type("float64") } },

@@ -1,4 +1,4 @@
-import { addDim, type Dim, floorDiv, productOf, subDim, UNKNOWN } from "../ir/dim.ts";
+import { addDim, type Dim, floorDiv, mulDim, productOf, subDim, UNKNOWN } from "../ir/dim.ts";
 import { type Applied, defineOp, type OpRule } from "./define.ts";
 import { axisOf, fact, namedType, numbersOf, required } from "./facts.ts";
 
@@ -57,13 +57,14 @@ const dft = defineOp({
     const at = n.node.inputs[2] ? numbersOf(n.inputs[2])?.[0] : -2;
     if (shape === undefined) return [fact(dtype)];
     const axis = at === undefined ? undefined : axisOf(n, at, shape.length);
-    const length = n.node.inputs[1] ? (scalar(n, 1) ?? UNKNOWN) : undefined;
+    const half = n.int("onesided", 0) === 1;
+    const real = half && n.int("inverse", 0) === 1;
     const sizes = shape.map((dim, i) => {
       if (axis === undefined) return UNKNOWN;
       if (i !== axis) return dim;
-      return n.int("onesided", 0) === 1 && n.int("inverse", 0) === 0 ? onesided(length ?? dim) : (length ?? dim);
+      const length = n.node.inputs[1] ? (scalar(n, 1) ?? UNKNOWN) : real ? mulDim(2, subDim(dim, 1)) : dim;
+      return half && !real ? onesided(length) : length;
     });
-    const real = n.int("onesided", 0) === 1 && n.int("inverse", 0) === 1;
     return [fact(dtype, [...sizes.slice(0, -1), real ? 1 : 2])];
   },
   axes: () => byPosition,

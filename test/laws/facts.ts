@@ -66,7 +66,8 @@ export function inferred(rule: OpRule, { model, facts, sizes }: Told): readonly 
   return rule.infer(applied(node, model.opsets, facts)).map((f) => f && bound(f, sizes));
 }
 
-const bound = (f: Fact, sizes: ReadonlyMap<string, number>): Fact => ({
+/** The fact once named sizes are given. */
+export const bound = (f: Fact, sizes: ReadonlyMap<string, number>): Fact => ({
   dtype: f.dtype,
   ...(f.shape && { shape: f.shape.map((d) => bindDim(d, sizes)) }),
   ...(f.value && { value: f.value.map((d) => bindDim(d, sizes)) }),
