@@ -2,7 +2,7 @@ import { MinnowError } from "../errors.ts";
 import { mapSubgraphs } from "./attrs.ts";
 import type { Attrs, Graph, Node, ValueInfo } from "./graph.ts";
 import type { Tensor } from "./tensor.ts";
-import { namesOf, readsOf, titleOf, usesOf } from "./walk.ts";
+import { namesOf, readsOf, titleOf } from "./walk.ts";
 
 /** What a new node is made of; names that are left out are made up from `near`. */
 export interface NewNode {
@@ -18,32 +18,42 @@ export interface NewNode {
 /**
  * Builds a changed graph: collects edits, then {@link GraphEdit.done} gives a new graph in topological order.
  * Untouched nodes and tensors are shared with the old one, which stays as it was. No edits give the very same graph.
+ * A graph inside another is given the names `taken` around it, so that fresh names do not hide them.
  *
  * @example
  * const e = edit(graph);
  * const [y] = e.add({ op: "Mul", inputs: [x, e.weight("scale", float32s([], [2]))] });
- * e.reroute(x, y, { except: "added" });
+ * e.reroute(x, y);
  * return e.done();
  */
-export function edit(graph: Graph): GraphEdit {
-  return new GraphEdit(graph);
+export function edit(graph: Graph, taken: Iterable<string> = []): GraphEdit {
+  return new GraphEdit(graph, taken);
+}
+
+/** Places of nodes that read or write a name. */
+interface Index {
+  readonly readers: Map<string, Set<number>>;
+  readonly writer: Map<string, number>;
 }
 
 export class GraphEdit {
   readonly #graph: Graph;
+  readonly #taken: Iterable<string>;
   readonly #weights: Map<string, Tensor>;
-  #nodes: (Node | undefined)[];
-  readonly #added: Node[] = [];
+  /** The graph's own nodes at their places, undefined once removed; after them those added. */
+  readonly #nodes: (Node | undefined)[];
   readonly #at = new Map<Node, number>();
   readonly #renames = new Map<string, string>();
+  #index: Index | undefined;
   #names: Set<string> | undefined;
   #inputs: readonly ValueInfo[];
   #outputs: readonly ValueInfo[];
   readonly #valueInfo: Map<string, ValueInfo>;
   #changed = false;
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, taken: Iterable<string>) {
     this.#graph = graph;
+    this.#taken = taken;
     this.#weights = new Map(graph.weights);
     this.#nodes = [...graph.nodes];
     this.#inputs = graph.inputs;
@@ -54,7 +64,7 @@ export class GraphEdit {
 
   /** A name nothing has yet: `base`, else `base_1`, `base_2` … */
   fresh(base: string): string {
-    this.#names ??= namesOf(this.#graph);
+    this.#names ??= namesOf(this.#graph, new Set(this.#taken));
     let name = base;
     for (let i = 1; name === "" || this.#names.has(name); i++) name = `${base}_${i}`;
     this.#names.add(name);
@@ -84,15 +94,13 @@ export class GraphEdit {
   /** Adds a node; its place follows from what it reads. Returns the names of its outputs. */
   add(node: NewNode): string[] {
     const made = this.#make(node);
-    this.#added.push(made);
-    this.#changed = true;
+    this.#put(this.#nodes.length, made);
     return [...made.outputs];
   }
 
   /** Takes a node out. Whoever reads its outputs has to be given something else. */
   remove(node: Node): void {
-    this.#nodes[this.#place(node)] = undefined;
-    this.#changed = true;
+    this.#put(this.#place(node), undefined);
   }
 
   /** Puts nodes in the place of one; they may write the same names. */
@@ -101,13 +109,20 @@ export class GraphEdit {
     return by.map((n) => this.add(n.name === undefined ? { ...n, name: this.fresh(node.name || n.op) } : n));
   }
 
-  /** Changes attributes, inputs or the operator of one node and keeps the rest; `undefined` attributes are dropped. */
+  /** Puts constants in the place of a node, under the names it wrote: one for every output that is not left out. */
+  harden(node: Node, values: readonly Tensor[]): void {
+    this.remove(node);
+    node.outputs.forEach((name, i) => {
+      const value = values[i];
+      if (name !== "" && value !== undefined) this.#weights.set(name, value);
+    });
+  }
+
+  /** Changes some fields of a node, as earlier edits left it, and keeps the rest. */
   change(node: Node, by: Partial<Pick<Node, "op" | "domain" | "inputs" | "outputs" | "name" | "attrs">>): Node {
     const place = this.#place(node);
-    const next: Node = { ...node, ...by };
-    this.#nodes[place] = next;
-    this.#at.set(next, place);
-    this.#changed = true;
+    const next: Node = { ...this.#nodes[place]!, ...by };
+    this.#put(place, next);
     return next;
   }
 
@@ -117,33 +132,75 @@ export class GraphEdit {
     return place === undefined ? undefined : this.#nodes[place];
   }
 
+  /** The graph's nodes as they are now, each asked for when its turn comes; those added meanwhile come last. */
+  *nodes(): IterableIterator<Node> {
+    for (let i = 0; i < this.#nodes.length; i++) {
+      const node = this.#nodes[i];
+      if (node !== undefined) yield node;
+    }
+  }
+
+  /** The node that computes a name now. */
+  writerOf(name: string): Node | undefined {
+    const place = this.#uses().writer.get(name);
+    return place === undefined ? undefined : this.#nodes[place];
+  }
+
+  /** The nodes that read a name now, each once; a read inside a node's subgraphs counts as the node's. */
+  readersOf(name: string): Node[] {
+    return [...(this.#uses().readers.get(name) ?? [])].map((i) => this.#nodes[i]!);
+  }
+
+  isOutput(name: string): boolean {
+    return this.#outputs.some((o) => o.name === name);
+  }
+
+  /** The constant under a name now; undefined where a caller may override it. */
+  constant(name: string): Tensor | undefined {
+    const tensor = this.#weights.get(name);
+    return tensor === undefined || this.#inputs.some((i) => i.name === name) ? undefined : tensor;
+  }
+
   /**
    * Everything that reads `from` reads `to` instead, subgraphs included; of a graph output, the name stays and what
-   * computes `to` is renamed to it. Nodes added by this edit keep what they were given.
-   * Returns false, having changed nothing, where that cannot be: `from` is a graph output and `to` is an input, a weight or an output.
+   * computes `to` is renamed to it. Nodes added by this edit keep reading the value they were given.
+   * Returns false, having changed nothing, where that cannot be: `from` is a graph output and nothing in this graph
+   * computes `to`, or `to` is an output as well.
    */
   reroute(from: string, to: string): boolean {
-    const uses = usesOf(this.#graph);
     to = this.#resolve(to);
-    const isOutput = this.#outputs.some((o) => o.name === from);
-    if (isOutput) {
-      const fixed =
-        this.#weights.has(to) || this.#inputs.some((i) => i.name === to) || this.#outputs.some((o) => o.name === to);
-      const writer =
-        this.#nodes.find((n) => n?.outputs.includes(to)) ?? this.#added.find((n) => n.outputs.includes(to));
-      if (fixed || writer === undefined) return false;
-      this.#renameWrite(writer, to, from);
-      for (const reader of uses.readers.get(to) ?? []) this.#renameRead(reader, to, from);
-      for (let i = 0; i < this.#added.length; i++) this.#added[i] = renameReads(this.#added[i]!, to, from);
-      this.#renames.set(to, from);
+    const own = (place: number) => place < this.#graph.nodes.length;
+    if (!this.isOutput(from)) {
+      this.#renameReads(from, to, own);
+      this.#renames.set(from, to);
+      return true;
+    }
+    const old = this.writerOf(from);
+    if (!this.#mayBecomeOutput(to) || this.#inputs.some((i) => i.name === from)) return false;
+    if (old !== undefined) {
+      const kept = this.fresh(from);
+      this.change(old, { outputs: old.outputs.map((o) => (o === from ? kept : o)) });
+      this.#renameReads(from, kept, (place) => !own(place));
+    }
+    this.#renameValue(to, from);
+    return true;
+  }
+
+  /**
+   * Takes out a node whose one output always equals `to`: whoever read it reads `to`, added nodes included.
+   * Returns false, having changed nothing, where the output is one of the graph and `to` cannot take its name.
+   */
+  bypass(node: Node, to: string): boolean {
+    const from = node.outputs[0] ?? "";
+    if (this.isOutput(from)) {
+      if (!this.#mayBecomeOutput(to)) return false;
+      this.remove(node);
+      this.#renameValue(to, from);
     } else {
-      for (let i = 0; i < this.#nodes.length; i++) {
-        const node = this.#nodes[i];
-        if (node !== undefined && readsOf(node).has(from)) this.#renameRead(node, from, to);
-      }
+      this.remove(node);
+      this.#renameReads(from, to, () => true);
       this.#renames.set(from, to);
     }
-    this.#changed = true;
     return true;
   }
 
@@ -161,7 +218,7 @@ export class GraphEdit {
   /** The new graph. Weights that only removed nodes read stay: dead code is a pass of its own. */
   done(): Graph {
     if (!this.#changed) return this.#graph;
-    const nodes = inOrder([...this.#nodes.filter((n): n is Node => n !== undefined), ...this.#added]);
+    const nodes = inOrder(this.#nodes.filter((n): n is Node => n !== undefined));
     const live = new Set(nodes.flatMap((n) => n.outputs));
     const valueInfo = new Map([...this.#valueInfo].filter(([name]) => live.has(name)));
     return { ...this.#graph, inputs: this.#inputs, outputs: this.#outputs, weights: this.#weights, nodes, valueInfo };
@@ -186,20 +243,53 @@ export class GraphEdit {
     return { name: name ?? this.fresh(base), op, domain, inputs: [...inputs], outputs: names, attrs };
   }
 
-  #renameRead(node: Node, from: string, to: string): void {
-    const now = this.current(node);
-    if (now === undefined) return;
-    this.change(now, renameReads(now, from, to));
+  #uses(): Index {
+    if (this.#index === undefined) {
+      this.#index = { readers: new Map(), writer: new Map() };
+      for (const [place, node] of this.#nodes.entries()) this.#note(place, node);
+    }
+    return this.#index;
   }
 
-  #renameWrite(node: Node, from: string, to: string): void {
-    const outputs = node.outputs.map((o) => (o === from ? to : o));
-    const added = this.#added.indexOf(node);
-    if (added >= 0) this.#added[added] = { ...node, outputs };
-    else this.change(node, { outputs });
-    // What wrote `to` before must be removed by the caller; give it a name of its own meanwhile.
-    const old = this.#nodes.find((n) => n !== undefined && n.outputs.includes(to) && !(n.outputs === outputs));
-    if (old !== undefined) this.change(old, { outputs: old.outputs.map((o) => (o === to ? this.fresh(to) : o)) });
+  #put(place: number, node: Node | undefined): void {
+    const { readers, writer } = this.#uses();
+    const old = this.#nodes[place];
+    if (old !== undefined) {
+      for (const name of readsOf(old)) readers.get(name)?.delete(place);
+      for (const name of old.outputs) if (writer.get(name) === place) writer.delete(name);
+    }
+    this.#nodes[place] = node;
+    if (node !== undefined) this.#at.set(node, place);
+    this.#note(place, node);
+    this.#changed = true;
+  }
+
+  #note(place: number, node: Node | undefined): void {
+    if (node === undefined || this.#index === undefined) return;
+    const { readers, writer } = this.#index;
+    for (const name of readsOf(node)) {
+      const places = readers.get(name);
+      if (places === undefined) readers.set(name, new Set([place]));
+      else places.add(place);
+    }
+    for (const name of node.outputs) if (name !== "") writer.set(name, place);
+  }
+
+  #mayBecomeOutput(name: string): boolean {
+    return this.writerOf(name) !== undefined && !this.isOutput(name);
+  }
+
+  #renameReads(from: string, to: string, where: (place: number) => boolean): void {
+    for (const place of [...(this.#uses().readers.get(from) ?? [])])
+      if (where(place)) this.#put(place, renameReads(this.#nodes[place]!, from, to));
+  }
+
+  /** Another name for what computes a value and for all who read it. */
+  #renameValue(from: string, to: string): void {
+    const writer = this.writerOf(from);
+    if (writer !== undefined) this.change(writer, { outputs: writer.outputs.map((o) => (o === from ? to : o)) });
+    this.#renameReads(from, to, () => true);
+    this.#renames.set(from, to);
   }
 }
 

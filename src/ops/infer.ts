@@ -2,7 +2,7 @@ import { MinnowError } from "../errors.ts";
 import { floatAttr, intAttr, intsAttr, stringAttr } from "../ir/attrs.ts";
 import { type Dim, normal, sameDim, UNKNOWN } from "../ir/dim.ts";
 import type { Graph, Model, Node, ValueInfo } from "../ir/graph.ts";
-import { smallValues } from "../ir/tensor.ts";
+import { smallValues, type Tensor } from "../ir/tensor.ts";
 import { titleOf } from "../ir/walk.ts";
 import { type Applied, type Fact, keyOf, MAX_VALUES, type OpRule } from "./define.ts";
 import { ruleOf } from "./index.ts";
@@ -51,18 +51,27 @@ function inferGraph(
   const overridable = new Set(graph.inputs.map((i) => i.name));
   for (const [name, { shape, values }] of graph.sparseWeights ?? []) facts.set(name, { dtype: values.dtype, shape });
   for (const [name, tensor] of graph.weights) {
-    const value = overridable.has(name) ? undefined : smallValues(tensor);
-    facts.set(name, {
-      dtype: tensor.dtype,
-      shape: tensor.shape,
-      ...(value && value.length <= MAX_VALUES && { value }),
-    });
+    const { dtype, shape } = tensor;
+    facts.set(name, overridable.has(name) ? { dtype, shape } : factOf(tensor));
   }
   for (const node of graph.nodes) inferNode(node, opsets, facts, graph);
   return graph.outputs.map((o) => facts.get(o.name));
 }
 
-function inferNode(node: Node, opsets: ReadonlyMap<string, number>, facts: Map<string, Fact>, graph: Graph): void {
+/** All that is known of a constant. */
+export function factOf(tensor: Tensor): Fact {
+  const { dtype, shape } = tensor;
+  const value = smallValues(tensor);
+  return { dtype, shape, ...(value && value.length <= MAX_VALUES && { value }) };
+}
+
+/** Adds what is known of a node's outputs to `facts`, from what they say of its inputs and `graph` declares. */
+export function inferNode(
+  node: Node,
+  opsets: ReadonlyMap<string, number>,
+  facts: Map<string, Fact>,
+  graph: Pick<Graph, "valueInfo" | "outputs">,
+): void {
   const rule = ruleOf(node);
   const results = rule === undefined ? [] : rule.infer(applied(node, opsets, facts));
   node.outputs.forEach((name, i) => {
