@@ -102,6 +102,18 @@ function lowestAtom(atom: string): number {
   return call[1] === "max" ? Math.max(lowest(a), lowest(b)) : Math.min(lowest(a), lowest(b));
 }
 
+/** The coefficients of a size, also inside `max` and `min`; what stands in a `floor` is a whole number whatever it is made of. */
+export function coefficientsOf(dim: Dim): number[] {
+  if (isKnown(dim)) return [dim];
+  return [...poly(dim)].flatMap(([monomial, coefficient]) => {
+    const inner = atoms(monomial).flatMap((atom) => {
+      const call = /^(?:max|min)\((.*)\)$/.exec(atom);
+      return call === null ? [] : arguments_(call[1] ?? "").flatMap(coefficientsOf);
+    });
+    return [coefficient, ...inner];
+  });
+}
+
 /** The names a size depends on. */
 export function namesIn(dim: Dim): string[] {
   if (isKnown(dim) || dim === UNKNOWN) return [];

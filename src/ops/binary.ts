@@ -2,7 +2,7 @@ import { addDim, type Dim, isKnown, maxDim, minDim, mulDim, subDim } from "../ir
 import type { DType } from "../ir/dtype.ts";
 import { type Applied, defineOp, type Fact, type OpRule } from "./define.ts";
 import { broadcast, fact, mapValues, required } from "./facts.ts";
-import { atLeast, equal, exact, isInteger, quotient, remainder, type Value } from "./values.ts";
+import { atLeast, equal, exact, greater, isInteger, quotient, remainder, type Value } from "./values.ts";
 
 /** The operator on two elements of the given type. */
 type Compute = (a: Dim, b: Dim, dtype: DType, n: Applied) => Value;
@@ -35,7 +35,9 @@ const broadcasting = (name: string, since: number, { quant, to, value }: More = 
           .slice(1)
           .reduce<Value>(
             (a, b) =>
-              a === undefined || value === undefined ? undefined : exact(to ?? dtype, value(a, b, dtype, n), a, b),
+              a === undefined || value === undefined
+                ? undefined
+                : exact(dtype, to ?? dtype, value(a, b, dtype, n), a, b),
             values[0],
           );
       return [fact(to ?? dtype, shape, value && mapValues(shape, inputs, fold))];
@@ -104,10 +106,10 @@ export const binary: readonly OpRule[] = [
   broadcasting("BitwiseXor", 18, { value: onIntegers((a, b) => a ^ b) }),
   broadcasting("Div", 7, { value: (a, b, dtype) => quotient(dtype, a, b) }),
   broadcasting("Equal", 7, { to: "bool", value: equal }),
-  broadcasting("Greater", 7, { to: "bool", value: (a, b) => atLeast(a, b, 1) }),
-  broadcasting("GreaterOrEqual", 12, { to: "bool", value: (a, b) => atLeast(a, b, 0) }),
-  broadcasting("Less", 7, { to: "bool", value: (a, b) => atLeast(b, a, 1) }),
-  broadcasting("LessOrEqual", 12, { to: "bool", value: (a, b) => atLeast(b, a, 0) }),
+  broadcasting("Greater", 7, { to: "bool", value: greater }),
+  broadcasting("GreaterOrEqual", 12, { to: "bool", value: atLeast }),
+  broadcasting("Less", 7, { to: "bool", value: (a, b) => greater(b, a) }),
+  broadcasting("LessOrEqual", 12, { to: "bool", value: (a, b) => atLeast(b, a) }),
   broadcasting("Max", 8, { value: maxDim }),
   broadcasting("Mean", 8),
   broadcasting("Min", 8, { value: minDim }),

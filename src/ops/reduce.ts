@@ -45,7 +45,8 @@ const reduction = (name: string, since: number, mark: string, fold?: Fold): OpRu
       const x = required(n, 0);
       const shape = reducedShape(n, x.shape);
       const whole = shape?.every((d) => d === 1) && x.value !== undefined && !x.value.includes(UNKNOWN);
-      const value = whole && x.value && x.value.length > 0 ? exact(x.dtype, fold?.(x.value), ...x.value) : undefined;
+      const value =
+        whole && x.value && x.value.length > 0 ? exact(x.dtype, x.dtype, fold?.(x.value), ...x.value) : undefined;
       return [fact(x.dtype, shape, value === undefined ? undefined : [value])];
     },
     axes: (n) => {

@@ -20,7 +20,7 @@ const elementwise = (name: string, since: number, { quant, to, value }: More = {
     infer: (n) => {
       const x = required(n, 0);
       const dtype = to ?? x.dtype;
-      return [fact(dtype, x.shape, value && mapValues(x.shape, [x], (a) => exact(dtype, value(a), a)))];
+      return [fact(dtype, x.shape, value && mapValues(x.shape, [x], (a) => exact(x.dtype, dtype, value(a), a)))];
     },
     axes: (n) => `...${",".repeat(Math.max(0, n.inputs.length - 1))} -> ...`,
     ...(quant && { quant }),
@@ -54,7 +54,11 @@ const clamped = (n: Applied): Fact => {
     if (isKnown(a)) return Math.min(Math.max(a, isNumber(low) ? low : a), isNumber(high) ? high : Infinity);
     return (isNumber(low) && lowest(a) < low) || isNumber(high) ? undefined : a;
   };
-  return fact(x.dtype, x.shape, known ? mapValues(x.shape, [x], (a) => exact(x.dtype, clip(a), a)) : undefined);
+  return fact(
+    x.dtype,
+    x.shape,
+    known ? mapValues(x.shape, [x], (a) => exact(x.dtype, x.dtype, clip(a), a)) : undefined,
+  );
 };
 
 const isNumber = (v: Dim | undefined): v is number => typeof v === "number";

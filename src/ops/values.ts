@@ -1,4 +1,4 @@
-import { addDim, type Dim, divideExactly, floorDiv, isKnown, lowest, mulDim, subDim } from "../ir/dim.ts";
+import { coefficientsOf, type Dim, divideExactly, floorDiv, isKnown, lowest, mulDim, subDim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 
 /** The result of arithmetic on values, or undefined where it is not certain. */
@@ -34,10 +34,8 @@ export function settle(dtype: DType, value: Value): Value {
   return Number.isInteger(value) && Math.abs(value) <= exact ? value : undefined;
 }
 
-const FRACTION = /(?:^|[*+\-(,/])(\d+(?:\.\d+)?(?:e[+-]?\d+)?)/g;
-
 function settleSymbolic(dtype: DType, value: string): Value {
-  const coefficients = [...value.matchAll(FRACTION)].map((m) => Number(m[1]));
+  const coefficients = coefficientsOf(value);
   if (dtype === "int64" || dtype === "int32" || dtype === "uint64" || dtype === "uint32")
     return coefficients.every(Number.isInteger) ? value : undefined;
   if (dtype === "float32" || dtype === "float64")
@@ -45,11 +43,13 @@ function settleSymbolic(dtype: DType, value: string): Value {
   return undefined;
 }
 
-/** What the numbers of one element come to, with the rounding of {@link settle}; integers beyond 2⁵³ give undefined. */
-export function exact(dtype: DType, value: Value, ...from: readonly Dim[]): Value {
-  if (isInteger(dtype) && [value, ...from].some((v) => typeof v === "number" && !Number.isSafeInteger(v)))
-    return undefined;
-  return settle(dtype, value);
+/** Whether arithmetic on these values is arithmetic on what the type holds: integers beyond 2⁵³ have lost digits. */
+const isExact = (dtype: DType, ...values: readonly Value[]): boolean =>
+  !isInteger(dtype) || values.every((v) => typeof v !== "number" || Number.isSafeInteger(v));
+
+/** The result of arithmetic on `from`, values of a type, as the type of the result holds it ({@link settle}). */
+export function exact(from: DType, to: DType, value: Value, ...values: readonly Dim[]): Value {
+  return isExact(from, ...values) && isExact(to, value) ? settle(to, value) : undefined;
 }
 
 /** ⌊a⌋ of a value that may have a fraction. */
@@ -96,11 +96,18 @@ export function remainder(a: Dim, b: Dim): Value {
   return lowest(b) > 0 ? subDim(a, mulDim(b, floorDiv(a, b))) : undefined;
 }
 
-/** 1 where a ≥ b + margin for certain, 0 where certainly not, else undefined. Values are whole numbers. */
-export function atLeast(a: Dim, b: Dim, margin: 0 | 1): Value {
-  if (isKnown(a) && isKnown(b)) return (margin === 0 ? a >= b : a > b) ? 1 : 0;
-  if (lowest(subDim(a, b)) >= margin) return 1;
-  return lowest(subDim(b, a)) > -margin ? 0 : undefined;
+/** 1 where a > b for certain, 0 where certainly not, else undefined. */
+export function greater(a: Dim, b: Dim): Value {
+  if (isKnown(a) && isKnown(b)) return a > b ? 1 : 0;
+  if (lowest(subDim(a, b)) > 0) return 1;
+  return lowest(subDim(b, a)) >= 0 ? 0 : undefined;
+}
+
+/** As {@link greater}, for a ≥ b. */
+export function atLeast(a: Dim, b: Dim): Value {
+  if (isKnown(a) && isKnown(b)) return a >= b ? 1 : 0;
+  const less = greater(b, a);
+  return less === undefined ? undefined : less === 1 ? 0 : 1;
 }
 
 /** 1 where certainly equal, 0 where certainly not (a size is at least 1, so it is not −1), else undefined. */
@@ -110,6 +117,3 @@ export function equal(a: Dim, b: Dim): Value {
   if (isKnown(difference)) return difference === 0 ? 1 : 0;
   return lowest(difference) > 0 || lowest(mulDim(difference, -1)) > 0 ? 0 : undefined;
 }
-
-/** The sum of values. */
-export const total = (values: readonly Dim[]): Dim => values.reduce(addDim, 0);
