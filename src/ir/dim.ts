@@ -36,7 +36,8 @@ export const subDim = (a: Dim, b: Dim): Dim => {
 };
 
 export const mulDim = (a: Dim, b: Dim): Dim => {
-  if (isKnown(a) && isKnown(b)) return a * b;
+  // Adding 0 leaves no negative zero.
+  if (isKnown(a) && isKnown(b)) return a * b + 0;
   if (a === 0 || b === 0) return 0;
   if (a === UNKNOWN || b === UNKNOWN) return UNKNOWN;
   return print(times(poly(a), poly(b)));
@@ -47,7 +48,7 @@ export const productOf = (dims: readonly Dim[]): Dim => dims.reduce(mulDim, 1);
 
 /** a / b where that is a polynomial without remainder (`N*49 / N = 49`), else undefined. */
 export function divideExactly(a: Dim, b: Dim): Dim | undefined {
-  if (isKnown(a) && isKnown(b)) return b !== 0 && a % b === 0 ? a / b : undefined;
+  if (isKnown(a) && isKnown(b)) return b !== 0 && a % b === 0 ? a / b + 0 : undefined;
   if (a === UNKNOWN || b === UNKNOWN || b === 0) return undefined;
   const quotient = longDivide(poly(a), poly(b));
   return quotient === undefined ? undefined : print(quotient);
@@ -55,7 +56,7 @@ export function divideExactly(a: Dim, b: Dim): Dim | undefined {
 
 /** ⌊a / b⌋, exact where it divides, else the atom `floor(a/b)`. */
 export function floorDiv(a: Dim, b: Dim): Dim {
-  if (isKnown(a) && isKnown(b)) return Math.floor(a / b);
+  if (isKnown(a) && isKnown(b)) return Math.floor(a / b) + 0;
   if (a === UNKNOWN || b === UNKNOWN) return UNKNOWN;
   return print(floorPoly(normal(a), normal(b)));
 }
