@@ -1,7 +1,7 @@
 import type { Model } from "../../ir/graph.ts";
 import { costOf } from "../../measure/cost.ts";
 import { sizeOf } from "../../measure/size.ts";
-import { optimize, sequence } from "../../passes/index.ts";
+import { optimize, sequence, upgrade } from "../../passes/index.ts";
 import { quantizeStatic, storeWeights } from "../../quantize/index.ts";
 import { bytes, percent } from "../../report/words.ts";
 import { dim, green, print, printJson, progress } from "../console.ts";
@@ -81,6 +81,6 @@ async function toInt8(given: Given, { model, path }: Opened) {
 }
 
 async function figures(model: Model) {
-  const { parameters, macs } = costOf((await optimize().run(model)).model);
+  const { parameters, macs } = costOf((await upgrade().run(model)).model);
   return { parameters, macs, ...(await sizeOf(model, { brotli: false })) };
 }

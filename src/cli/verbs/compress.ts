@@ -1,0 +1,238 @@
+import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { type Budget, isMet } from "../../compress/budget.ts";
+import { type CompressEvent, type CompressResult, compress } from "../../compress/compress.ts";
+import type { Quality } from "../../compress/judge.ts";
+import type { Candidate, Strategy } from "../../compress/ladder.ts";
+import { parseRecipe } from "../../compress/recipe.ts";
+import { fileLog } from "../../compress/trials.node.ts";
+import type { Trial } from "../../compress/trials.ts";
+import { MinnowError } from "../../errors.ts";
+import { costOf } from "../../measure/cost.ts";
+import { METRICS } from "../../measure/metrics.ts";
+import { upgrade } from "../../passes/index.ts";
+import { checkWords, runtimeName } from "../../report/compress-report.ts";
+import { bytes, count, milliseconds, percent, plural, points, table } from "../../report/words.ts";
+import { bold, dim, green, type Progress, print, printJson, progress, red, yellow } from "../console.ts";
+import { type DataGiven, openData, type Roles, rolesFor } from "../data.ts";
+import { type Opened, openModel, outputPath, save } from "../model.ts";
+import {
+  amount,
+  DATA,
+  flag,
+  number,
+  onePath,
+  RUNNING,
+  runningOf,
+  share,
+  text,
+  time,
+  WRITING,
+  wrong,
+} from "../options.ts";
+import { writeReport } from "../report.ts";
+import type { Given, Verb } from "../verb.ts";
+
+const QUALITIES: readonly Quality[] = [...(Object.keys(METRICS) as Quality[]), "agreement", "sqnr"];
+
+export const verb: Verb = {
+  name: "compress",
+  usage: "MODEL --data PATH [--max-drop 1%]",
+  summary: "Make a model smaller and check that it is as good: searches, measures, reports.",
+  detail:
+    "Tries one way after another until the budget is met, judges each on your data, and writes the best: the fastest on --target if that is given, else the smallest to download. The figures at the end come from examples that had no part in choosing. Ctrl-C keeps the best so far.",
+  options: {
+    "max-drop": { type: "string", value: "1%", help: "Most the metric may fall: points, or relative:1% of it (1%)." },
+    "max-size": { type: "string", value: "700kB", help: "Most bytes of the file." },
+    "max-latency": { type: "string", value: "20ms", help: "Most milliseconds a run, median, on the target." },
+    metric: { type: "string", value: "NAME", help: `What is judged by: ${QUALITIES.join(", ")}.` },
+    recipe: { type: "string", value: "FILE", help: "Make what this recipe says instead of searching." },
+    report: { type: "string", value: "PATH", help: "Where the report goes; default MODEL.report.html." },
+    ...WRITING,
+    ...DATA,
+    ...RUNNING,
+  },
+  examples: [
+    [
+      "minnow compress model.onnx --data photos/ --max-drop 1%",
+      "A smaller model that is at most one point worse on your photos.",
+    ],
+    [
+      "minnow compress model.onnx --data photos/ --target wasm",
+      "The fastest in WebAssembly that keeps the budget, measured there.",
+    ],
+  ],
+  async run(given) {
+    const opened = await openModel(onePath(given));
+    const budget = budgetOf(given);
+    const output = outputPath(given, opened.path);
+    const data = await openData(given, opened.model, opened.path);
+    const roles = await rolesFor(given, opened.model, opened.path, data);
+    const tell = teller(given);
+    if (!flag(given, "json")) await introduce(opened, data, roles);
+    const log = await fileLog(`${output}.trials.jsonl`);
+    const strategy = recipeStrategy(given);
+    const metric = qualityOf(given);
+    const { runtime, threads } = runningOf(given);
+    const result = await compress(opened.model, {
+      calibration: roles.learn,
+      judged: roles.judge,
+      budget,
+      seed: number(given, "seed") ?? 0,
+      signal: given.signal,
+      log,
+      onEvent: tell.event,
+      ...(runtime && { target: runtime }),
+      ...(threads && { threads }),
+      ...(metric && { metric }),
+      ...(strategy && { strategy }),
+    });
+    tell.end();
+    if (result.model !== undefined) await save(result.model, output);
+    const report = text(given, "report") ?? `${output.replace(/(\.min)?\.onnx$/, "")}.report.html`;
+    await writeFile(report, await writeReport({ given, opened, result, budget, output, data }));
+    await log.close();
+    if (flag(given, "json")) printJson(summary(result, budget, output, report));
+    else conclude(result, output, report, budget);
+    return result.met ? 0 : 1;
+  },
+};
+
+function budgetOf(given: Given): Budget {
+  const maxDrop = share(given, "max-drop") ?? { value: 0.01, relative: false };
+  const maxSize = amount(given, "max-size");
+  const maxLatency = time(given, "max-latency");
+  return { maxDrop, ...(maxSize && { maxSize }), ...(maxLatency && { maxLatency }) };
+}
+
+function qualityOf(given: Given): Quality | undefined {
+  const name = text(given, "metric");
+  if (name === undefined || (QUALITIES as readonly string[]).includes(name)) return name as Quality | undefined;
+  throw wrong(`--metric is "${name}".`, `Give one of ${QUALITIES.join(", ")}.`);
+}
+
+function recipeStrategy(given: Given): Strategy | undefined {
+  const path = text(given, "recipe");
+  if (path === undefined) return undefined;
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    throw new MinnowError("The recipe cannot be read as JSON.", {
+      code: "recipe/unreadable",
+      at: path,
+      mend: "Give the file of a recipe, as a report shows one.",
+      cause,
+    });
+  }
+  const recipe = parseRecipe(parsed, path);
+  return async function* (): AsyncGenerator<Candidate, void, Trial> {
+    yield { name: path, recipe };
+  };
+}
+
+async function introduce({ model, path, bytes: size }: Opened, data: DataGiven, roles: Roles): Promise<void> {
+  const { parameters, macs } = costOf((await upgrade().run(model)).model);
+  const [what, ...rest] = data.lines;
+  print(
+    ...table([
+      [bold(path), `${bytes(size)} · ${count(parameters)} parameters · ${count(macs)} MACs`],
+      [what?.[0] ?? "", what?.[1] ?? ""],
+      ["", roles.how],
+      ...rest.map((line) => [...line]),
+    ]),
+    "",
+  );
+}
+
+/** Prints a line for the float model and one for every trial, as they end. */
+function teller(given: Given) {
+  const silent = flag(given, "json");
+  let [name, quality, before] = ["", "", Number.NaN];
+  let current: Progress | undefined;
+  const line = (title: string, figures: Trial["figures"], verdict: string) =>
+    print(
+      `  ${title.padEnd(34)}  ${quality} ${percent(figures?.quality ?? Number.NaN).padStart(7)}  ${bytes(figures?.bytes ?? 0).padStart(8)}  ${(figures?.latencyMs === undefined ? "" : milliseconds(figures.latencyMs)).padStart(8)}  ${verdict}`.trimEnd(),
+    );
+  return {
+    event(event: CompressEvent): void {
+      if (event.kind === "work") {
+        if (event.what !== name) {
+          current?.end();
+          current = progress(event.what, flag(given, "quiet"));
+          name = event.what;
+        }
+        current?.update(event.done, event.total);
+        return;
+      }
+      current?.end();
+      if (silent) return;
+      if (event.kind === "start") {
+        quality = event.quality;
+        before = event.before.quality;
+        line("float32", event.before, "");
+      } else if (event.trial.figures === undefined)
+        print(`  ${event.trial.name.padEnd(34)}  ${red("✗")} ${event.trial.note}`);
+      else {
+        const change = event.trial.figures.quality - before;
+        line(
+          event.trial.name,
+          event.trial.figures,
+          `${event.trial.met ? green("✔") : red("✗")} ${points(change)} points`,
+        );
+      }
+    },
+    end: () => current?.end(),
+  };
+}
+
+function conclude(result: CompressResult, output: string, report: string, budget: Budget): void {
+  const { before, after, change, checks, met, uncertain, verdicts } = result;
+  print(
+    dim(`\n  ${plural(result.trials.length, "candidate")} tried${result.interrupted ? ", then interrupted" : ""}`),
+    "",
+  );
+  if (after === undefined) {
+    print(`  ${red("✗")} Nothing was found that could be measured. ${report}`);
+    return;
+  }
+  const speed = (before.latencyMs ?? Number.NaN) / (after.latencyMs ?? Number.NaN);
+  const download = after.brotliBytes === undefined ? "" : ` · ${bytes(after.brotliBytes)} to download`;
+  const mark = met ? (uncertain ? yellow("✔") : green("✔")) : red("✗");
+  print(
+    `  ${mark} ${bold(output)}  ${bytes(after.bytes)} (${percent(after.bytes / before.bytes, 0)})${download} · ${speed.toFixed(2)}× the speed in ${runtimeName(result.runtime)}`,
+    `    ${result.quality} ${percent(before.quality)} → ${percent(after.quality)} on ${plural(verdicts.before.samples, "example")} no candidate was chosen by${change === undefined ? "" : ` (${points(change.value)} points, 95 %: ${points(change.low)} … ${points(change.high)})`}`,
+  );
+  if (uncertain)
+    print(`    ${yellow("uncertain")}: the interval reaches beyond the budget; more data to judge on would settle it`);
+  for (const check of checks.filter((c) => !c.met)) print(`    ${red("budget missed")}: ${checkWords(check)}`);
+  if (!isMet(checks)) print(`    ${helpWith(budget)}`);
+  print(`    ${report}`);
+}
+
+const helpWith = (budget: Budget): string =>
+  budget.maxSize === undefined && budget.maxLatency === undefined
+    ? "More calibration data (--data) or a looser --max-drop would help."
+    : "A looser --max-drop, --max-size or --max-latency would help.";
+
+function summary(result: CompressResult, budget: Budget, output: string, report: string) {
+  const { before, after, verdicts } = result;
+  return {
+    met: result.met,
+    uncertain: result.uncertain,
+    budget,
+    output: result.model === undefined ? null : output,
+    report,
+    before: { ...before, metrics: verdicts.before.metrics },
+    after: after && { ...after, metrics: verdicts.after?.metrics },
+    change: result.change,
+    trials: result.trials.map(({ name, recipe, metrics, figures, met, note }) => ({
+      name,
+      recipe,
+      metrics,
+      ...figures,
+      met,
+      note,
+    })),
+  };
+}

@@ -1,0 +1,14 @@
+export type { Budget, Figures } from "./compress/budget.ts";
+export { type CompressEvent, type CompressOptions, type CompressResult, compress } from "./compress/compress.ts";
+export { type Candidate, ladder, type Strategy } from "./compress/ladder.ts";
+export { guessPreprocess } from "./compress/preprocess.ts";
+export { parseRecipe, type Recipe } from "./compress/recipe.ts";
+export type { Trial, TrialLog } from "./compress/trials.ts";
+export * from "./data/index.ts";
+export { MinnowError } from "./errors.ts";
+export * from "./ir/index.ts";
+export * from "./measure/index.ts";
+export { load, save, toBytes } from "./onnx/index.ts";
+export * from "./passes/index.ts";
+export * from "./quantize/index.ts";
+export { openSession, type Session, type SessionOptions } from "./runtime/index.ts";

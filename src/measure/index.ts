@@ -1,0 +1,16 @@
+export { type BenchmarkOptions, benchmark, type Latency } from "./benchmark.ts";
+export {
+  type CompareOptions,
+  type Comparison,
+  compare,
+  type LayerDifference,
+  type OutputDifference,
+} from "./compare.ts";
+export { type Cost, costOf, type LayerCost } from "./cost.ts";
+export type { Difference } from "./difference.ts";
+export { type EvaluateOptions, type Evaluation, evaluate } from "./evaluate.ts";
+export { randomFeeds } from "./feeds.ts";
+export { type Inspection, inspect } from "./inspect.ts";
+export { type Estimate, pairedDifference } from "./interval.ts";
+export { accuracyByClass, agreement, type Judgement, METRICS, type MetricName } from "./metrics.ts";
+export { type Size, sizeOf } from "./size.ts";

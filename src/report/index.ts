@@ -1,0 +1,2 @@
+export { type ChangedAnswer, compressReport, type ReportParts } from "./compress-report.ts";
+export { inspectionText, type Style } from "./inspect.ts";
