@@ -14,7 +14,8 @@ const known = new WeakMap<Model, Facts>();
 
 /**
  * The type of every value of a model, and the numbers of its small integer tensors, without running anything.
- * Sizes stay symbolic where the inputs are. Values behind an operator without a rule take what the file declares of them.
+ * Sizes stay symbolic where the inputs are. Values behind an operator without a rule, or in a form older than its rule,
+ * take what the file declares of them.
  * Computed once per model. Throws a MinnowError `shape/…` at the first node whose inputs cannot go together.
  */
 export function inferModel(model: Model): Facts {
@@ -72,7 +73,9 @@ export function inferNode(
   facts: Map<string, Fact>,
   graph: Pick<Graph, "valueInfo" | "outputs">,
 ): void {
-  const rule = ruleOf(node);
+  const found = ruleOf(node);
+  // A form older than the rule is written for says as little as an operator without one.
+  const rule = found !== undefined && opsetOf(node, opsets) >= found.since ? found : undefined;
   const results = rule === undefined ? [] : rule.infer(applied(node, opsets, facts));
   node.outputs.forEach((name, i) => {
     if (name === "") return;
@@ -102,11 +105,15 @@ function merge(
   return { ...inferred, shape };
 }
 
+/** The version of the node's domain; 1 where the model does not import it. */
+const opsetOf = (node: Node, opsets: ReadonlyMap<string, number>): number =>
+  opsets.get(node.domain === "ai.onnx" ? "" : node.domain) ?? 1;
+
 /** The application of an operator to what is known of its inputs. */
 export function applied(node: Node, opsets: ReadonlyMap<string, number>, facts: ReadonlyMap<string, Fact>): Applied {
   return {
     node,
-    opset: opsets.get(node.domain === "ai.onnx" ? "" : node.domain) ?? 1,
+    opset: opsetOf(node, opsets),
     inputs: node.inputs.map((name) => (name === "" ? undefined : facts.get(name))),
     outputs: node.outputs.length,
     int: (name, fallback) => intAttr(node, name, fallback),

@@ -31,6 +31,7 @@ export const samples: readonly Sample[] = [
   one("Asinh"),
   one("Atan"),
   one("Atanh", { shape: [2, 3], low: -0.9, high: 0.9 }),
+  one("BitCast", x, { opset: 26, attrs: to("int32") }),
   one("BitwiseNot", { shape: [2, 3], dtype: "int32" }),
   one("Cast", x, { attrs: to("float16") }),
   one("Cast", { shape: [2, 2], dtype: "float64" }, { attrs: to("int64") }),

@@ -71,6 +71,12 @@ export const unary: readonly OpRule[] = [
   elementwise("Asinh", 9),
   elementwise("Atan", 7),
   elementwise("Atanh", 9),
+  defineOp({
+    name: "BitCast",
+    since: 26,
+    infer: (n) => [fact(namedType(n, "to", "float32"), required(n, 0).shape)],
+    axes: () => "... -> ...",
+  }),
   elementwise("BitwiseNot", 18),
   defineOp({
     name: "Cast",
