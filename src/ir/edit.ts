@@ -18,7 +18,7 @@ export interface NewNode {
 /**
  * Builds a changed graph: collects edits, then {@link GraphEdit.done} gives a new graph in topological order.
  * Untouched nodes and tensors are shared with the old one, which stays as it was. No edits give the very same graph.
- * A graph inside another is given the names `taken` around it, so that fresh names do not hide them.
+ * For a graph inside another, `names` are those taken anywhere in the model; fresh ones are added to it.
  *
  * @example
  * const e = edit(graph);
@@ -26,8 +26,8 @@ export interface NewNode {
  * e.reroute(x, y);
  * return e.done();
  */
-export function edit(graph: Graph, taken: Iterable<string> = []): GraphEdit {
-  return new GraphEdit(graph, taken);
+export function edit(graph: Graph, names?: Set<string>): GraphEdit {
+  return new GraphEdit(graph, names);
 }
 
 /** Places of nodes that read or write a name. */
@@ -38,7 +38,6 @@ interface Index {
 
 export class GraphEdit {
   readonly #graph: Graph;
-  readonly #taken: Iterable<string>;
   readonly #weights: Map<string, Tensor>;
   /** The graph's own nodes at their places, undefined once removed; after them those added. */
   readonly #nodes: (Node | undefined)[];
@@ -51,9 +50,9 @@ export class GraphEdit {
   readonly #valueInfo: Map<string, ValueInfo>;
   #changed = false;
 
-  constructor(graph: Graph, taken: Iterable<string>) {
+  constructor(graph: Graph, names?: Set<string>) {
     this.#graph = graph;
-    this.#taken = taken;
+    this.#names = names;
     this.#weights = new Map(graph.weights);
     this.#nodes = [...graph.nodes];
     this.#inputs = graph.inputs;
@@ -64,7 +63,7 @@ export class GraphEdit {
 
   /** A name nothing has yet: `base`, else `base_1`, `base_2` … */
   fresh(base: string): string {
-    this.#names ??= namesOf(this.#graph, new Set(this.#taken));
+    this.#names ??= namesOf(this.#graph);
     let name = base;
     for (let i = 1; name === "" || this.#names.has(name); i++) name = `${base}_${i}`;
     this.#names.add(name);
