@@ -81,7 +81,7 @@ const dropout: Lifting = {
   before: 12,
   why: "its ratio is an input since opset 12",
   lift(old) {
-    if (old.from < 10 && old.used(1)) old.refuse("something reads its mask, which was no bool before opset 10.");
+    if (old.used(1)) old.refuse("something reads its mask, which said the opposite before opset 12.");
     const ratio = floatAttr(old.node, "ratio", 0.5);
     return [
       rewritten(old, [old.node.inputs[0] ?? "", old.constant("ratio", roundTo("float32", [], [ratio]))], "ratio"),
