@@ -1,0 +1,24 @@
+/** Writes the generated pages of docs/ from the build: the command line, and the operators with what is known of each. */
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { commandHelp, overview } from "../dist/cli/help.js";
+import { loadVerb, VERBS } from "../dist/cli/verbs.js";
+import { keyOf } from "../dist/ops/define.js";
+import { OPS } from "../dist/ops/index.js";
+
+const to = (name) => fileURLToPath(new URL(`../docs/${name}`, import.meta.url));
+const block = (text) => `\`\`\`\n${text}\n\`\`\`\n`;
+
+const verbs = await Promise.all(Object.keys(VERBS).map(loadVerb));
+writeFileSync(
+  to("cli.md"),
+  `# The command line\n\nGenerated from the commands themselves.\n\n${block(await overview())}\n${verbs.map((verb) => `## ${verb.name}\n\n${block(commandHelp(verb))}`).join("\n")}`,
+);
+
+const row = (rule) =>
+  `| ${keyOf(rule.name, rule.domain)} | ${rule.since} | ${rule.axes === undefined ? "" : "✔"} | ${rule.quant?.kind ?? ""} |`;
+const rules = [...OPS].sort((a, b) => (keyOf(a.name, a.domain) < keyOf(b.name, b.domain) ? -1 : 1));
+writeFileSync(
+  to("operators.md"),
+  `# Operators\n\nGenerated from the operator table: ${rules.length} rules. An operator that is missing here is carried through untouched.\n\n| operator | since opset | axes | quantizes as |\n|---|---|---|---|\n${rules.map(row).join("\n")}\n`,
+);
