@@ -8,41 +8,47 @@ import { titleOf } from "./walk.ts";
 /** Checks what the doc comments of `graph.ts` promise; throws a MinnowError (`graph/…`) at the first sentence that is broken. */
 export function verify(model: Model): void {
   verifyGraph(model.graph, new Set());
+  for (const { name, inputs, outputs, nodes, valueInfo } of model.functions) {
+    const values = (names: readonly string[]) => names.map((value) => ({ name: value }));
+    const body = { name, inputs: values(inputs), outputs: values(outputs), weights: new Map(), nodes, valueInfo };
+    verifyGraph(body, new Set());
+  }
 }
 
+/** Names that may be read. */
+type Scope = Pick<ReadonlySet<string>, "has">;
+
 /** As {@link verify}, for one graph; `outer` are the names it may read from around it. */
-export function verifyGraph(graph: Graph, outer: ReadonlySet<string>): void {
+export function verifyGraph(graph: Graph, outer: Scope): void {
   const written = new Set<string>();
+  const readable: Scope = { has: (name) => written.has(name) || outer.has(name) };
   const write = (name: string, by: string) => {
     if (written.has(name))
       fail(`"${name}" is written twice.`, by, "graph/written-twice", "Give one of them another name.");
     written.add(name);
   };
   for (const { name } of graph.inputs) write(name, `graph input "${name}"`);
+  const inputs = new Set(written);
   for (const [name, tensor] of graph.weights) {
-    if (!graph.inputs.some((i) => i.name === name)) write(name, `weight "${name}"`);
+    if (!inputs.has(name)) write(name, `weight "${name}"`);
     verifyTensor(name, tensor);
   }
   for (const name of graph.sparseWeights?.keys() ?? []) write(name, `weight "${name}"`);
   for (const node of graph.nodes) {
     const at = titleOf(node);
-    const readable = (name: string) => written.has(name) || outer.has(name);
     for (const name of node.inputs)
-      if (name !== "" && !readable(name))
+      if (name !== "" && !readable.has(name))
         fail(
           `it reads "${name}", which nothing before it writes.`,
           at,
           "graph/dangling",
           "Check the order and the names.",
         );
-    if (subgraphs(node).length > 0) {
-      const around = new Set([...outer, ...written]);
-      for (const { graph: inner } of subgraphs(node)) verifyGraph(inner, around);
-    }
+    for (const { graph: inner } of subgraphs(node)) verifyGraph(inner, readable);
     for (const name of node.outputs) if (name !== "") write(name, at);
   }
   for (const { name } of graph.outputs)
-    if (!written.has(name) && !outer.has(name))
+    if (!readable.has(name))
       fail("nothing writes it.", `graph output "${name}"`, "graph/dangling", "Check the names of the outputs.");
 }
 

@@ -1,10 +1,10 @@
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { MinnowError } from "../errors.ts";
-import { guarded, MOST_DEPTH, type Scanned, tooDeep } from "./scan.ts";
+import { damaged, MOST_DEPTH, type Scanned, tooDeep } from "./scan.ts";
 import { type Field, fieldOf, type MessageName, type Raw } from "./schema.ts";
 
-/** A message of 2 bytes becomes an object of some hundred; this bounds what a hostile file can make of that. */
-const MOST_MESSAGES = 4_000_000;
+/** A message or string of 2 bytes becomes an object of some hundred; this bounds what a hostile file can make of that. */
+const MOST_PARTS = 4_000_000;
 
 type Loose = Record<string, unknown> & { unknown?: Uint8Array[] };
 
@@ -16,7 +16,7 @@ export class Decoder {
   readonly #reader: BinaryReader;
   /** Bytes left in the file before the reader's position. */
   #shift = 0;
-  #messages = 0;
+  #parts = 0;
   readonly #extents = new Map<object, readonly [from: number, to: number]>();
   /** Every tensor whose data lies in another file. */
   readonly external: Raw<"Tensor">[] = [];
@@ -32,7 +32,11 @@ export class Decoder {
   decode<Name extends MessageName>(name: Name): Raw<Name> {
     let total = this.#bytes.byteLength;
     for (const { length } of this.#left.values()) total += length;
-    return guarded(this.#name, () => this.#message(name, total, 0) as Raw<Name>);
+    try {
+      return this.#message(name, total, 0) as Raw<Name>;
+    } catch (cause) {
+      throw damaged(this.#name, cause);
+    }
   }
 
   /** A message that was decoded, as the field of this number, as it came; undefined where large data of it is in the file. */
@@ -45,12 +49,7 @@ export class Decoder {
 
   #message(name: MessageName, end: number, depth: number): Loose {
     if (depth > MOST_DEPTH) throw tooDeep(this.#name);
-    if (++this.#messages > MOST_MESSAGES)
-      throw new MinnowError(`It holds more than ${MOST_MESSAGES} messages.`, {
-        code: "onnx/too-many",
-        at: this.#name,
-        mend: "No real model has as many; check where the file comes from.",
-      });
+    this.#count();
     const reader = this.#reader;
     const out: Loose = {};
     const from = reader.pos;
@@ -61,14 +60,35 @@ export class Decoder {
       const field = fieldOf(name, number);
       if (field === undefined || !this.#field(out, field, type, end, depth)) {
         reader.skip(type, number, 0);
-        out.unknown ??= [];
-        out.unknown.push(this.#bytes.subarray(start, reader.pos));
+        this.#keepUnknown(out, start);
       }
     }
     if (reader.pos + this.#shift !== end) throw new RangeError(`a ${name} message runs over its end`);
     if (KEPT.has(name) && this.#shift === shift) this.#extents.set(out, [from, reader.pos]);
-    if (name === "Tensor" && out["location"] === 1) this.external.push(out as Raw<"Tensor">);
+    if (name === "Tensor" && isExternal(out)) this.external.push(out);
     return out;
+  }
+
+  /** Keeps the field that was just skipped; neighbours are kept in one piece. */
+  #keepUnknown(out: Loose, start: number): void {
+    out.unknown ??= [];
+    const last = out.unknown.at(-1);
+    const end = this.#reader.pos;
+    if (last !== undefined && last.byteOffset + last.byteLength === this.#bytes.byteOffset + start)
+      out.unknown[out.unknown.length - 1] = this.#bytes.subarray(start - last.byteLength, end);
+    else {
+      this.#count();
+      out.unknown.push(this.#bytes.subarray(start, end));
+    }
+  }
+
+  #count(): void {
+    if (++this.#parts > MOST_PARTS)
+      throw new MinnowError(`It holds more than ${MOST_PARTS} messages.`, {
+        code: "onnx/too-many",
+        at: this.#name,
+        mend: "No real model has as many; check where the file comes from.",
+      });
   }
 
   /** Reads a field whose tag has been read; false, with nothing read, where its wire type is another than the table's. */
@@ -91,7 +111,9 @@ export class Decoder {
     if (field.message !== undefined) return this.#message(field.message, reader.pos + this.#shift + length, depth + 1);
     if (field.kind === "data" && this.#left.has(reader.pos)) return this.#skipLeft(length);
     const bytes = this.#take(length);
-    return field.kind === "string" ? text.decode(bytes) : bytes;
+    if (field.kind === "string") return text.decode(bytes);
+    this.#count();
+    return bytes;
   }
 
   #packed(into: unknown[], kind: Field["kind"], length: number): void {
@@ -142,6 +164,8 @@ export class Decoder {
     return data;
   }
 }
+
+const isExternal = (tensor: Raw<"Tensor">): boolean => Number(tensor.location ?? 0) === 1;
 
 const text = new TextDecoder("utf-8", { ignoreBOM: true });
 

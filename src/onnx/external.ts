@@ -8,6 +8,7 @@ import { type ExternalData, isSmall, lengthOf, titleOfTensor } from "./tensors.t
 export async function externalData(tensors: readonly Raw<"Tensor">[], model: Source): Promise<ExternalData> {
   const files = new Map<string, Source>();
   const found = new Map<Raw<"Tensor">, Data>();
+  let held = 0;
   for (const tensor of tensors) {
     const at = titleOfTensor(tensor);
     const { location, offset, length } = place(tensor, at);
@@ -25,6 +26,13 @@ export async function externalData(tensors: readonly Raw<"Tensor">[], model: Sou
         mend: "The data file is incomplete or belongs to another model; download or export both again.",
       });
     const data = inFile(file, { offset, length: length ?? file.size - offset });
+    if (isSmall(data.length)) held += data.length;
+    if (held > MOST_HELD)
+      throw new MinnowError(`its small tensors take more than ${MOST_HELD} bytes.`, {
+        code: "onnx/too-many",
+        at: model.name,
+        mend: "No real model has as many; check where the file comes from.",
+      });
     found.set(tensor, isSmall(data.length) ? await data.read() : data);
   }
   return found;
@@ -32,6 +40,8 @@ export async function externalData(tensors: readonly Raw<"Tensor">[], model: Sou
 
 /** Files of a model that are kept open; more are opened for each read. */
 const MOST_OPEN = 32;
+/** Bytes of small tensors that are held; they may all lie on one place of the file. */
+const MOST_HELD = 2 ** 28;
 
 async function open(model: Source, location: string, at: string): Promise<Source> {
   if (model.sibling === undefined)

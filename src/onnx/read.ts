@@ -130,6 +130,12 @@ class Reading {
       const bytes = attr ? undefined : this.#decoder.asItCame(one, field);
       if (attr) known.push([one.name ?? "", attr]);
       else if (bytes) kept.push(bytes);
+      else
+        throw new MinnowError(`its type is number ${one.type ?? 0}, which this version does not know.`, {
+          code: "onnx/attribute",
+          at: `attribute "${one.name ?? ""}"`,
+          mend: "Known are ONNX's types 1 (FLOAT) to 14 (TYPE_PROTOS).",
+        });
     }
     return [Object.fromEntries(known), kept];
   }

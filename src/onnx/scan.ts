@@ -26,7 +26,9 @@ interface Hole {
 /** Walks over a model file, notes where its large data lies, and reads the rest. */
 export async function scan(source: Source): Promise<Scanned> {
   const holes: Hole[] = [];
-  await new Walk(source, holes).message("Model", 0, source.size, 0);
+  await new Walk(source, holes).message("Model", 0, source.size, 0).catch((cause) => {
+    throw damaged(source.name, cause);
+  });
   const left = new Map<number, Elsewhere>();
   const total = holes.reduce((sum, hole) => sum - hole.length, source.size);
   if (total > MOST_STRUCTURE)
@@ -95,22 +97,20 @@ class Walk {
   /** Tag and extent of the field at a position that has been loaded. */
   #head(at: number, end: number): { number: number; type: WireType; body: number; length: number } {
     const reader = this.#reader;
-    return guarded(this.#source.name, () => {
-      reader.pos = at - this.#start;
-      const [number, type] = reader.tag();
-      let body = reader.pos;
-      let length = 0;
-      if (type === WireType.LengthDelimited) {
-        length = reader.uint32();
-        body = reader.pos;
-      } else if (type === WireType.Varint) length = reader.skip(type).byteLength;
-      else if (type === WireType.Bit32) length = 4;
-      else if (type === WireType.Bit64) length = 8;
-      else throw new RangeError("a group");
-      body += this.#start;
-      if (body + length > end) throw new RangeError(`a field of ${length} bytes where ${end - body} are left`);
-      return { number, type, body, length };
-    });
+    reader.pos = at - this.#start;
+    const [number, type] = reader.tag();
+    let body = reader.pos;
+    let length = 0;
+    if (type === WireType.LengthDelimited) {
+      length = reader.uint32();
+      body = reader.pos;
+    } else if (type === WireType.Varint) length = reader.skip(type).byteLength;
+    else if (type === WireType.Bit32) length = 4;
+    else if (type === WireType.Bit64) length = 8;
+    else throw new RangeError("a group");
+    body += this.#start;
+    if (body + length > end) throw new RangeError(`a field of ${length} bytes where ${end - body} are left`);
+    return { number, type, body, length };
   }
 }
 
@@ -124,18 +124,14 @@ export const tooDeep = (at: string): MinnowError =>
     mend: "No exporter writes that; check where the file comes from.",
   });
 
-/** Runs the wire reader and turns what it throws into the error users see. */
-export function guarded<T>(at: string, read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    if (cause instanceof MinnowError) throw cause;
-    const detail = cause instanceof Error ? cause.message : String(cause);
-    throw new MinnowError(`This is no ONNX model, or it is damaged (${detail}).`, {
-      code: "onnx/damaged",
-      at,
-      mend: "Download or export it again.",
-      cause,
-    });
-  }
+/** What the wire reader throws, as the error users see; errors of ours stay as they are. */
+export function damaged(at: string, cause: unknown): MinnowError {
+  if (cause instanceof MinnowError) return cause;
+  const detail = cause instanceof Error ? cause.message : String(cause);
+  return new MinnowError(`This is no ONNX model, or it is damaged (${detail}).`, {
+    code: "onnx/damaged",
+    at,
+    mend: "Download or export it again.",
+    cause,
+  });
 }
