@@ -31,13 +31,15 @@ function reducedShape(n: Applied, shape: readonly Dim[] | undefined): readonly D
   if (axes !== undefined) return shape.flatMap((dim, i) => (axes.has(i) ? (keep ? [1] : []) : [dim]));
   if (keep) return shape.map(() => UNKNOWN);
   const count = n.inputs[1]?.shape?.[0];
-  return typeof count === "number" ? Array.from({ length: shape.length - count }, () => UNKNOWN) : undefined;
+  return typeof count === "number" && count <= shape.length
+    ? Array.from({ length: shape.length - count }, () => UNKNOWN)
+    : undefined;
 }
 
 type Fold = (values: readonly Dim[]) => Dim;
 
 /** `mark`: none where leaving out zeros changes nothing, `~` where the count matters, `^` for an extremum, `!` else. */
-const reduction = (name: string, since: number, mark: string, fold?: Fold): OpRule =>
+const reduction = (name: string, since: number, mark: string, fold?: Fold, quant?: OpRule["quant"]): OpRule =>
   defineOp({
     name,
     since,
@@ -56,6 +58,7 @@ const reduction = (name: string, since: number, mark: string, fold?: Fold): OpRu
         ? frozen(n, "runs along computed axes")
         : along(n, rank, axes, mark);
     },
+    ...(quant && { quant }),
   });
 
 /** `a~bc -> a1c`: the marked axes go, or stay as 1. */
@@ -152,7 +155,7 @@ export const reduce: readonly OpRule[] = [
   reduction("ReduceL2", 18, ""),
   reduction("ReduceLogSum", 18, ""),
   reduction("ReduceLogSumExp", 18, "^"),
-  reduction("ReduceMax", 18, "^", (values) => values.reduce(maxDim)),
+  reduction("ReduceMax", 18, "^", (values) => values.reduce(maxDim), { kind: "transparent" }),
   reduction("ReduceMean", 18, "~"),
   reduction("ReduceMin", 18, "^", (values) => values.reduce(minDim)),
   reduction("ReduceProd", 18, "!", (values) => values.reduce(mulDim)),

@@ -166,6 +166,6 @@ export const unary: readonly OpRule[] = [
   elementwise("Sqrt", 6, { value: (a) => (isKnown(a) && a >= 0 ? Math.sqrt(a) : undefined) }),
   elementwise("Swish", 24),
   elementwise("Tan", 7),
-  elementwise("Tanh", 6, { quant: { kind: "range", range: [-1, 1] } }),
+  elementwise("Tanh", 6),
   elementwise("ThresholdedRelu", 10),
 ];

@@ -30,7 +30,7 @@ export function settle(dtype: DType, value: Value): Value {
   if (range !== undefined) return Number.isInteger(value) && value >= range[0] && value <= range[1] ? value : undefined;
   if (dtype === "float32") return Math.fround(value);
   if (dtype === "float64") return value;
-  const exact = dtype === "float16" ? 2 ** 11 : dtype === "bfloat16" ? 2 ** 8 : 0;
+  const exact = dtype === "float16" ? 2 ** 11 : dtype === "bfloat16" ? 2 ** 8 : -1;
   return Number.isInteger(value) && Math.abs(value) <= exact ? value : undefined;
 }
 

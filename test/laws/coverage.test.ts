@@ -40,44 +40,41 @@ const same = (a: unknown, b: unknown): boolean =>
     ? Math.fround(a) === Math.fround(b)
     : JSON.stringify(a) === JSON.stringify(b);
 
-describe.each(OPS.map((rule) => ({ name: keyOf(rule.name, rule.domain), rule })))(
-  "The samples of $name",
-  ({ name, rule }) => {
-    const samples = samplesOf(rule);
-    const schema = SCHEMAS[name];
+describe.each(OPS.map((rule) => [keyOf(rule.name, rule.domain), rule] as const))("The samples of %s", (name, rule) => {
+  const samples = samplesOf(rule);
+  const schema = SCHEMAS[name];
 
-    it("have a schema to be held against", () =>
-      expect(schema, "add it to scripts/schema.py and run that").toBeDefined());
-    if (schema === undefined) return;
+  it("have a schema to be held against", () =>
+    expect(schema, "add it to scripts/schema.py and run that").toBeDefined());
+  if (schema === undefined) return;
 
-    it("give every attribute a value that is not its default", () => {
-      const unseen = Object.entries(schema.attributes).filter(
-        ([key, fallback]) =>
-          UNSEEN[`${name}.${key}`] === undefined &&
-          !samples.some(({ attrs }) => attrs?.[key] !== undefined && !same(plain(attrs[key]), fallback)),
-      );
-      expect(unseen.map(([key]) => key)).toEqual([]);
+  it("give every attribute a value that is not its default", () => {
+    const unseen = Object.entries(schema.attributes).filter(
+      ([key, fallback]) =>
+        UNSEEN[`${name}.${key}`] === undefined &&
+        !samples.some(({ attrs }) => attrs?.[key] !== undefined && !same(plain(attrs[key]), fallback)),
+    );
+    expect(unseen.map(([key]) => key)).toEqual([]);
+  });
+
+  it("name no attribute that ONNX does not know", () => {
+    const given = samples.flatMap(({ attrs }) => Object.keys(attrs ?? {}));
+    expect(given.filter((key) => !(key in schema.attributes))).toEqual([]);
+  });
+
+  it("give every optional input, and leave it out", () => {
+    const unseen = schema.inputs.filter((input, i) => {
+      if (UNSEEN[`${name}.${input.replace(/[?*]$/, "")}`] !== undefined) return false;
+      if (input.endsWith("?"))
+        return !samples.some((s) => s.inputs[i] !== undefined) || !samples.some((s) => s.inputs[i] === undefined);
+      return input.endsWith("*") && !samples.some((s) => s.inputs.length > i + 1);
     });
+    expect(unseen).toEqual([]);
+  });
 
-    it("name no attribute that ONNX does not know", () => {
-      const given = samples.flatMap(({ attrs }) => Object.keys(attrs ?? {}));
-      expect(given.filter((key) => !(key in schema.attributes))).toEqual([]);
-    });
-
-    it("give every optional input, and leave it out", () => {
-      const unseen = schema.inputs.filter((input, i) => {
-        if (UNSEEN[`${name}.${input.replace(/[?*]$/, "")}`] !== undefined) return false;
-        if (input.endsWith("?"))
-          return !samples.some((s) => s.inputs[i] !== undefined) || !samples.some((s) => s.inputs[i] === undefined);
-        return input.endsWith("*") && !samples.some((s) => s.inputs.length > i + 1);
-      });
-      expect(unseen).toEqual([]);
-    });
-
-    it("ask for every output", () => {
-      const asked = Math.max(0, ...samples.map((s) => s.outputs ?? 1));
-      const [least, most] = schema.outputs;
-      expect(asked).toBeGreaterThanOrEqual(most > 100 ? Math.max(least, 2) : most);
-    });
-  },
-);
+  it("ask for every output", () => {
+    const asked = Math.max(0, ...samples.map((s) => s.outputs ?? 1));
+    const [least, most] = schema.outputs;
+    expect(asked).toBeGreaterThanOrEqual(most > 100 ? Math.max(least, 2) : most);
+  });
+});

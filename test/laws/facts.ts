@@ -2,6 +2,7 @@ import { bindDim, type Dim, UNKNOWN } from "../../src/ir/dim.ts";
 import type { DType } from "../../src/ir/dtype.ts";
 import type { Model } from "../../src/ir/graph.ts";
 import type { TensorData } from "../../src/ir/tensor.ts";
+import type { Random } from "../../src/numeric/random.ts";
 import type { Fact, OpRule } from "../../src/ops/define.ts";
 import { applied, inferModel } from "../../src/ops/infer.ts";
 import type { Sample } from "../../src/ops/sample.ts";
@@ -22,6 +23,10 @@ export const TOLD = {
   "every axis by a name of its own": (sample: Sample): Told =>
     named(sample, (size, axis, input) => (size > 1 ? `D${input}_${axis}_${size}` : size)),
   "whole numbers it holds by names": (sample: Sample): Told => namedValues(sample),
+  "no sizes": (sample: Sample): Told =>
+    changed(sample, (f) => (f.value ? f : { dtype: f.dtype, shape: (f.shape ?? []).map(() => UNKNOWN) })),
+  "only types": (sample: Sample): Told => changed(sample, ({ dtype }) => ({ dtype })),
+  "no numbers": (sample: Sample): Told => changed(sample, ({ value: _, ...f }) => f),
 } as const;
 
 const told = (model: Model): Told => ({ model, facts: factsOf(model), sizes: new Map() });
@@ -29,6 +34,11 @@ const told = (model: Model): Told => ({ model, facts: factsOf(model), sizes: new
 /** The facts of inputs and weights. */
 const factsOf = (model: Model): ReadonlyMap<string, Fact> =>
   inferModel({ ...model, graph: { ...model.graph, nodes: [], outputs: [] } });
+
+function changed(sample: Sample, change: (f: Fact) => Fact): Told {
+  const { model, facts, sizes } = told(modelOf(sample));
+  return { model, sizes, facts: new Map([...facts].map(([name, f]) => [name, change(f)])) };
+}
 
 function named(sample: Sample, size: (size: number, axis: number, input: number) => Dim): Told {
   const sizes = new Map<string, number>();
@@ -51,12 +61,12 @@ function namedValues(sample: Sample): Told {
     sizes.set(`V${v}`, v);
     return `V${v}`;
   };
-  const changed = [...facts].map(([name, f]): [string, Fact] =>
+  const renamed = [...facts].map(([name, f]): [string, Fact] =>
     f.value !== undefined && /^(int32|int64|float32)$/.test(f.dtype)
       ? [name, { ...f, value: f.value.map(nameOf) }]
       : [name, f],
   );
-  return { model, facts: new Map(changed), sizes };
+  return { model, facts: new Map(renamed), sizes };
 }
 
 /** The facts a rule infers of the outputs of the one node. */
@@ -93,6 +103,17 @@ export function wrong(f: Fact | undefined, given: Omit<TensorData, "data"> & Par
 }
 
 const plus0 = (v: Dim): Dim => (v === 0 ? 0 : v);
+
+/** A fact of anything, or none. */
+export function nonsense(next: Random): Fact | undefined {
+  const pick = <T>(items: readonly T[]): T => items[Math.floor(next() * items.length)] as T;
+  const some = (lengths: readonly number[], items: readonly Dim[]): Dim[] =>
+    Array.from({ length: pick(lengths) }, () => pick(items));
+  const shape = some([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 7, "N", "N*2-5", UNKNOWN]);
+  const value = some([0, 1, 2, 4], [-9, -1, 0, 1, 3, 0.5, 2 ** 63, "N", UNKNOWN]);
+  const dtype = pick(["float32", "int64", "bool", "string"] as const);
+  return pick([undefined, { dtype }, { dtype, shape }, { dtype, shape: [value.length], value }]);
+}
 
 /** Ways a rule can be wrong about its first output; each gives undefined where it has nothing to change. */
 export const BREAKS: Readonly<Record<string, (f: Fact) => Fact | undefined>> = {

@@ -1,11 +1,13 @@
 import { describe, expect, it } from "vitest";
+import { MinnowError } from "../../src/errors.ts";
 import type { TensorData } from "../../src/ir/tensor.ts";
+import { random } from "../../src/numeric/random.ts";
 import { type Fact, keyOf, type OpRule } from "../../src/ops/define.ts";
 import { OPS } from "../../src/ops/index.ts";
 import type { Sample } from "../../src/ops/sample.ts";
 import { openSession } from "../../src/runtime/index.ts";
 import { feedsOf, modelOf, outputName } from "../../src/testing/single.ts";
-import { BREAKS, inferred, TOLD, wrong } from "./facts.ts";
+import { BREAKS, inferred, nonsense, TOLD, wrong } from "./facts.ts";
 import { samplesOf, titleOf } from "./samples.ts";
 
 /** Operators ONNX Runtime's CPU build has no kernel for: ONNX's own node tests stand for it. */
@@ -17,16 +19,16 @@ const results = new Map<Sample, Promise<readonly TensorData[]>>();
 function computed(sample: Sample): Promise<readonly TensorData[]> {
   let found = results.get(sample);
   if (found === undefined) {
-    found = run(sample);
+    found = run(sample).catch((cause) => {
+      throw new Error(`${titleOf(sample)}: ${cause.message}`, { cause });
+    });
     results.set(sample, found);
   }
   return found;
 }
 
 async function run(sample: Sample): Promise<readonly TensorData[]> {
-  const session = await openSession(modelOf(sample), { optimization: "disabled" }).catch((cause) => {
-    throw new Error(`${titleOf(sample)}: ${cause.message}`, { cause });
-  });
+  const session = await openSession(modelOf(sample), { optimization: "disabled" });
   try {
     const outputs = await session.run(feedsOf(sample, 1));
     return Array.from({ length: sample.outputs ?? 1 }, (_, i) => outputs[outputName(i)] as TensorData);
@@ -47,7 +49,7 @@ async function faults(rule: OpRule, sample: Sample, way: keyof typeof TOLD): Pro
   });
 }
 
-describe.each(OPS.map((rule) => ({ name: keyOf(rule.name, rule.domain), rule })))("$name", ({ name, rule }) => {
+describe.each(OPS.map((rule) => [keyOf(rule.name, rule.domain), rule] as const))("%s", (name, rule) => {
   const samples = samplesOf(rule);
 
   it("has a sample", () => expect(samples.length).toBeGreaterThan(0));
@@ -58,6 +60,24 @@ describe.each(OPS.map((rule) => ({ name: keyOf(rule.name, rule.domain), rule }))
     it(`infers what ONNX Runtime gives, told ${way}`, async () => {
       for (const sample of samples) expect(await faults(rule, sample, way), titleOf(sample)).toEqual([]);
     });
+
+  it("answers nonsense, or refuses it in words", () => {
+    const next = random(1);
+    for (const sample of samples) {
+      const told = TOLD["all sizes"](sample);
+      for (let i = 0; i < 30; i++) {
+        const facts = [...told.facts].flatMap(([name, f]): [string, Fact][] => {
+          const other = next() < 0.5 ? f : nonsense(next);
+          return other ? [[name, other]] : [];
+        });
+        try {
+          inferred(rule, { ...told, facts: new Map(facts) });
+        } catch (error) {
+          expect(error, `${titleOf(sample)} with ${JSON.stringify(facts)}`).toBeInstanceOf(MinnowError);
+        }
+      }
+    }
+  });
 
   it.each(Object.entries(BREAKS))("is caught with %s", async (what, change) => {
     let changed = 0;
