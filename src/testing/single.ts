@@ -115,7 +115,8 @@ function bytesOf(dtype: DType, shape: readonly number[], values: readonly number
   values.forEach((v, i) => {
     if (dtype === "float16") view[i] = toHalf(v);
     else if (dtype === "bfloat16") view[i] = toBfloat(v);
-    else if (view instanceof BigInt64Array || view instanceof BigUint64Array) view[i] = BigInt(v) - (v >= 2 ** 63 ? 1n : 0n);
+    else if (view instanceof BigInt64Array || view instanceof BigUint64Array)
+      view[i] = BigInt(v) - (v >= 2 ** 63 ? 1n : 0n);
     else view[i] = v;
   });
   return bytes;
