@@ -96,6 +96,9 @@ async function besides(path: string, relative: string): Promise<string> {
   return wanted;
 }
 
+/** No space, over the quota, over the largest size of a file. */
+const NO_ROOM: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+
 /** Writes to a temporary file beside `path`; `commit` renames it into place, `abort` removes it. */
 export async function createSink(path: string): Promise<Sink> {
   const temporary = `${path}.${randomUUID().slice(0, 8)}.partial`;
@@ -116,9 +119,11 @@ export async function createSink(path: string): Promise<Sink> {
       await work;
     } catch (cause) {
       await abort();
-      const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
+      const full = NO_ROOM.has((cause as NodeJS.ErrnoException).code ?? "");
       throw new MinnowError(
-        full ? "The disk is full; nothing was left behind." : "Writing failed; nothing was left behind.",
+        full
+          ? "There is no room left on the disk; nothing was left behind."
+          : "Writing failed; nothing was left behind.",
         {
           code: full ? "files/disk-full" : "files/write-failed",
           at: path,

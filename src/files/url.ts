@@ -6,7 +6,7 @@ import { bytesSource, type Source } from "./source.ts";
  * downloaded once; files beside it are those whose URL lies in the same folder.
  */
 export async function urlSource(url: URL): Promise<Source> {
-  const sibling = (path: string): Promise<Source> => {
+  const sibling = async (path: string): Promise<Source> => {
     const other = new URL(path.split("/").map(encodeURIComponent).join("/"), url);
     const folder = new URL(".", url).href;
     if (path.startsWith("/") || !other.href.startsWith(folder))
