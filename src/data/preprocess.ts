@@ -136,17 +136,19 @@ function check(p: Preprocess): void {
 export function preprocess(image: RawImage, p: Preprocess): TensorData {
   const [height, width] = p.size;
   const planes = p.channels === "gray" ? 1 : 3;
-  const fitted = frame(p.channels === "gray" ? toGray(image) : image, p);
-  const tables = pixelTables(p, planes);
+  const { data: from, channels } = frame(p.channels === "gray" ? toGray(image) : image, p);
+  const [red, green, blue] = pixelTables(p, planes) as [Float32Array, Float32Array, Float32Array];
   const pixels = height * width;
   const data = new Float32Array(planes * pixels);
-  const [stepPixel, stepPlane] = p.layout === "nchw" ? [1, pixels] : [planes, 1];
-  for (let c = 0; c < planes; c++) {
-    const table = tables[c] as Float32Array;
-    let from = fitted.channels === 1 ? 0 : p.channels === "bgr" ? 2 - c : c;
-    let to = c * stepPlane;
-    for (let i = 0; i < pixels; i++, from += fitted.channels, to += stepPixel)
-      data[to] = table[fitted.data[from] as number] as number;
+  if (planes === 1) for (let i = 0; i < pixels; i++) data[i] = red[from[i] as number] as number;
+  else {
+    const [pixel, plane] = p.layout === "nchw" ? [1, pixels] : [3, 1];
+    const [r, g, b] = channels === 1 ? [0, 0, 0] : p.channels === "bgr" ? [2, 1, 0] : [0, 1, 2];
+    for (let at = 0, to = 0; at < from.length; at += channels, to += pixel) {
+      data[to] = red[from[at + r] as number] as number;
+      data[to + plane] = green[from[at + g] as number] as number;
+      data[to + 2 * plane] = blue[from[at + b] as number] as number;
+    }
   }
   return { dtype: "float32", shape: p.layout === "nchw" ? [planes, height, width] : [height, width, planes], data };
 }

@@ -12,6 +12,7 @@ export interface Window {
 
 /** Fixed-point weights hold 8 bits of pixel and 2 of overshoot in 32 (Pillow's Resample.c). */
 const BITS = 32 - 8 - 2;
+const HALF = 1 << (BITS - 1);
 
 /** Each kernel with its radius: the triangle, and Keys' cubic with a = −½. */
 const KERNELS: Readonly<Record<Interpolation, { radius: number; at: (x: number) => number }>> = {
@@ -97,8 +98,6 @@ function makeTaps(from: number, to: number, first: number, count: number, interp
   return { starts, counts, weights, most };
 }
 
-const clamp = (sum: number): number => (sum < 0 ? 0 : Math.min(sum, 255));
-
 /** Rows `top` to `bottom` and the columns from `left` on, as they are. */
 function cut(image: RawImage, left: number, width: number, top: number, bottom: number): RawImage {
   const { channels } = image;
@@ -118,8 +117,7 @@ function columns(image: RawImage, { starts, counts, weights, most }: Taps, top: 
   const { channels, data: from } = image;
   const width = starts.length;
   const height = bottom - top;
-  const data = new Uint8Array(width * height * channels);
-  const half = 1 << (BITS - 1);
+  const data = new Uint8ClampedArray(width * height * channels);
   let to = 0;
   for (let y = 0; y < height; y++) {
     const row = (top + y) * image.width;
@@ -128,24 +126,24 @@ function columns(image: RawImage, { starts, counts, weights, most }: Taps, top: 
       const w = x * most;
       let at = (row + (starts[x] as number)) * channels;
       if (channels === 1) {
-        let sum = half;
+        let sum = HALF;
         for (let k = 0; k < n; k++) sum = (sum + Math.imul(from[at++] as number, weights[w + k] as number)) | 0;
-        data[to++] = clamp(sum >> BITS);
+        data[to++] = sum >> BITS;
         continue;
       }
-      let [r, g, b] = [half, half, half];
+      let [r, g, b] = [HALF, HALF, HALF];
       for (let k = 0; k < n; k++, at += 3) {
         const weight = weights[w + k] as number;
         r = (r + Math.imul(from[at] as number, weight)) | 0;
         g = (g + Math.imul(from[at + 1] as number, weight)) | 0;
         b = (b + Math.imul(from[at + 2] as number, weight)) | 0;
       }
-      data[to++] = clamp(r >> BITS);
-      data[to++] = clamp(g >> BITS);
-      data[to++] = clamp(b >> BITS);
+      data[to++] = r >> BITS;
+      data[to++] = g >> BITS;
+      data[to++] = b >> BITS;
     }
   }
-  return { width, height, channels, data };
+  return { width, height, channels, data: new Uint8Array(data.buffer) };
 }
 
 /** The columns resampled; row 0 of the image is row `top` of the one the taps speak of. */
@@ -153,16 +151,47 @@ function rows(image: RawImage, { starts, counts, weights, most }: Taps, top: num
   const { width, channels, data: from } = image;
   const height = starts.length;
   const line = width * channels;
-  const data = new Uint8Array(line * height);
+  const data = new Uint8ClampedArray(line * height);
   const sums = new Int32Array(line);
   for (let y = 0; y < height; y++) {
-    sums.fill(1 << (BITS - 1));
-    for (let k = 0; k < (counts[y] as number); k++) {
+    const n = counts[y] as number;
+    const first = ((starts[y] as number) - top) * line;
+    const to = data.subarray(y * line, (y + 1) * line);
+    if (n <= 4) {
+      mixFour(from, first, line, n, weights, y * most, to);
+      continue;
+    }
+    sums.fill(HALF);
+    for (let k = 0; k < n; k++) {
       const weight = weights[y * most + k] as number;
-      const start = ((starts[y] as number) - top + k) * line;
+      const start = first + k * line;
       for (let i = 0; i < line; i++) sums[i] = (sums[i] as number) + Math.imul(from[start + i] as number, weight);
     }
-    for (let i = 0; i < line; i++) data[y * line + i] = clamp((sums[i] as number) >> BITS);
+    for (let i = 0; i < line; i++) to[i] = (sums[i] as number) >> BITS;
   }
-  return { width, height, channels, data };
+  return { width, height, channels, data: new Uint8Array(data.buffer) };
+}
+
+/** One row out of up to four, in one pass: twice as quick as by sums, and what enlarging needs. */
+function mixFour(
+  from: Uint8Array,
+  first: number,
+  line: number,
+  n: number,
+  weights: Int32Array,
+  w: number,
+  to: Uint8ClampedArray,
+): void {
+  const at = (k: number) => first + Math.min(k, n - 1) * line;
+  const weight = (k: number) => (k < n ? (weights[w + k] as number) : 0);
+  const a = first;
+  const b = at(1);
+  const c = at(2);
+  const d = at(3);
+  const [wa, wb, wc, wd] = [weight(0), weight(1), weight(2), weight(3)];
+  for (let i = 0; i < line; i++) {
+    const upper = (Math.imul(from[a + i] as number, wa) + Math.imul(from[b + i] as number, wb)) | 0;
+    const lower = (Math.imul(from[c + i] as number, wc) + Math.imul(from[d + i] as number, wd)) | 0;
+    to[i] = (((upper + HALF) | 0) + lower) >> BITS;
+  }
 }
