@@ -11,7 +11,7 @@ import { externalData } from "./external.ts";
 import { extras } from "./extras.ts";
 import { scan } from "./scan.ts";
 import { type Raw, SCHEMA } from "./schema.ts";
-import { type ExternalData, readSparse, readTensor } from "./tensors.ts";
+import { EXPORT_AGAIN, type ExternalData, readSparse, readTensor } from "./tensors.ts";
 import { readType } from "./types.ts";
 
 /**
@@ -56,7 +56,7 @@ class Reading {
     return {
       graph: this.graph(graph),
       opsets: opsets(raw.opsets),
-      irVersion: Number(raw.irVersion ?? 0),
+      irVersion: versionOf(raw.irVersion, "the IR version"),
       functions: (raw.functions ?? []).map((f) => this.function(f)),
       ...(raw.producerName && { producerName: raw.producerName }),
       ...(raw.producerVersion && { producerVersion: raw.producerVersion }),
@@ -142,6 +142,7 @@ class Reading {
 
   attr(raw: Raw<"Attribute">): Attr | undefined {
     const number = Number(raw.type ?? 0);
+    if (!Number.isSafeInteger(number)) return undefined;
     if (raw.ref) return { type: REF, value: raw.ref, of: number, ...extras(raw) };
     const line = ATTRIBUTE_TYPES.find((t) => (number === 0 ? raw[t.field] !== undefined : t.number === number));
     const value = line && this.attrValue(line.field, raw);
@@ -182,8 +183,18 @@ class Reading {
 /** "ai.onnx" is another way to write "". */
 const plainDomain = (domain = ""): string => (domain === "ai.onnx" ? "" : domain);
 
+function versionOf(value: number | bigint = 0, at: string): number {
+  const version = Number(value);
+  if (version >= 0 && Number.isSafeInteger(version)) return version;
+  throw new MinnowError(`it is ${value}; a version is a whole number from 0 on.`, {
+    code: "onnx/version",
+    at,
+    mend: EXPORT_AGAIN,
+  });
+}
+
 const opsets = (raw: readonly Raw<"OperatorSet">[] = []): Map<string, number> =>
-  new Map(raw.map(({ domain, version }) => [plainDomain(domain), Number(version ?? 0)]));
+  new Map(raw.map(({ domain, version }) => [plainDomain(domain), versionOf(version, `opset "${domain ?? ""}"`)]));
 
 function byName<R, T>(raw: readonly R[], what: string, read: (one: R) => [string, T]): Map<string, T> {
   const out = new Map<string, T>();

@@ -158,7 +158,7 @@ function* varints(bytes: Uint8Array, at: string): Iterable<number | bigint> {
   }
 }
 
-const EXPORT_AGAIN = "The file is damaged; export the model again.";
+export const EXPORT_AGAIN = "The file is damaged; export the model again.";
 
 function wrongLength(found: number, dtype: DType, shape: readonly number[], at: string): MinnowError {
   const count = elements(shape);
