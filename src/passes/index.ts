@@ -1,2 +1,16 @@
-export { type Change, type Json, type Pass, type PassResult, sequence } from "./pass.ts";
+export { constantsToWeights } from "./constants.ts";
+export { removeDeadCode } from "./dead-code.ts";
+export { mergeDuplicates } from "./duplicates.ts";
+export { foldBatchNorm } from "./fold-batch-norm.ts";
+export { foldConstants } from "./fold-constants.ts";
+export { foldPad } from "./fold-pad.ts";
+export { foldScales } from "./fold-scales.ts";
+export { foldShapes } from "./fold-shapes.ts";
+export { fuseGemm } from "./fuse-gemm.ts";
+export { removeIdentities } from "./identities.ts";
+export { optimize } from "./optimize.ts";
+export { type Change, type Json, type Pass, type PassResult, sequence, untilStable } from "./pass.ts";
+export { fixReshapeTargets, mergeReshapes } from "./reshapes.ts";
+export { mergeTransposes } from "./transposes.ts";
 export { type UpgradeOptions, upgrade } from "./upgrade.ts";
+export { takeWeightsOffInputs } from "./weight-inputs.ts";

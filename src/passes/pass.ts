@@ -9,6 +9,8 @@ export interface Change {
   readonly what: string;
   /** Where: a node (`Conv "conv_1"`), a weight, or the model. */
   readonly at: string;
+  /** How often, where more than once; `at` is then the first place. */
+  readonly times?: number;
 }
 
 export interface PassResult {
@@ -36,7 +38,36 @@ export function sequence(passes: readonly Pass[], name = "sequence"): Pass {
         model = result.model;
         changes.push(...result.changes);
       }
-      return { model, changes };
+      return { model, changes: merged(changes) };
     },
   };
+}
+
+/** One pass that runs several in turn until none of them finds anything to do. */
+export function untilStable(passes: readonly Pass[], name: string): Pass {
+  const round = sequence(passes);
+  return {
+    name,
+    options: round.options,
+    async run(model) {
+      const changes: Change[] = [];
+      for (;;) {
+        const result = await round.run(model);
+        changes.push(...result.changes);
+        if (result.model === model) return { model, changes: merged(changes) };
+        model = result.model;
+      }
+    },
+  };
+}
+
+/** Changes of the same words as one. */
+export function merged(changes: readonly Change[]): Change[] {
+  const byWords = new Map<string, Change>();
+  for (const change of changes) {
+    const seen = byWords.get(change.what);
+    const times = (seen?.times ?? (seen ? 1 : 0)) + (change.times ?? 1);
+    byWords.set(change.what, { ...(seen ?? change), ...(times > 1 && { times }) });
+  }
+  return [...byWords.values()];
 }

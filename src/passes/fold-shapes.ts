@@ -1,0 +1,26 @@
+import { isKnown } from "../ir/dim.ts";
+import type { DType } from "../ir/dtype.ts";
+import { type Tensor, tensorFrom } from "../ir/tensor.ts";
+import type { Fact } from "../ops/define.ts";
+import type { Pass } from "./pass.ts";
+import { rewriting } from "./rewrite.ts";
+
+/** Makes weights of small values that follow from the model alone: shapes, axes, bounds and what is computed of them. */
+export const foldShapes = (): Pass =>
+  rewriting("foldShapes", ({ graph, edit, fact, note }) => {
+    for (const node of graph.nodes) {
+      if (node.outputs.some((name) => name === "" || edit.isOutput(name))) continue;
+      const values = node.outputs.map((name) => constantOf(fact(name)));
+      if (values.length === 0 || !values.every((value) => value !== undefined)) continue;
+      edit.harden(node, values);
+      note(`Made a constant of what ${node.op} computes from shapes.`, node);
+    }
+  });
+
+const COMPUTED: ReadonlySet<DType> = new Set(["int64", "int32", "bool", "float32", "float64", "uint8", "int8"]);
+
+function constantOf(fact: Fact | undefined): Tensor | undefined {
+  const { dtype, shape, value } = fact ?? {};
+  if (dtype === undefined || !COMPUTED.has(dtype) || !shape?.every(isKnown) || !value?.every(isKnown)) return undefined;
+  return tensorFrom(dtype, shape as readonly number[], value as readonly number[]);
+}
