@@ -216,5 +216,5 @@ function again({ result, command }: ReportParts): Html {
   return html`<h2>How it was made</h2>
 <pre>${command}</pre>
 ${result.chosen !== undefined && html`<p class="soft">The recipe of the chosen model; give it to --recipe to make it again without a search.</p><pre>${JSON.stringify(result.chosen.recipe, null, 2)}</pre>`}
-${result.changes.length > 0 && html`<details><summary>${plural(result.changes.length, "change")} to the graph</summary><pre>${result.changes.map(({ at, what }) => `${at}: ${what}\n`)}</pre></details>`}`;
+${result.changes.length > 0 && html`<details><summary>What was done to the graph</summary><pre>${result.changes.map(({ at, what, times }) => `${at}: ${what}${times === undefined ? "" : ` (${times} times)`}\n`)}</pre></details>`}`;
 }

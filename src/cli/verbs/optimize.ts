@@ -23,10 +23,17 @@ export const verb: Verb = {
     const [before, after] = [await figures(model), await figures(result.model)];
     if (flag(given, "json")) printJson({ output, before, after, changes: result.changes });
     else {
-      if (flag(given, "changes")) print(...result.changes.map(({ at, what }) => `  ${at}: ${what}`));
+      if (flag(given, "changes"))
+        print(
+          ...result.changes.map(
+            ({ at, what, times }) => `  ${at}: ${what}${times === undefined ? "" : ` (${times} times)`}`,
+          ),
+        );
       print(
         `${green("✔")} ${output}  ${before.nodes} → ${plural(after.nodes, "node")} · ${bytes(before.bytes)} → ${bytes(after.bytes)}`,
-        ...(flag(given, "changes") ? [] : [dim(`  ${plural(result.changes.length, "change")}; --changes lists them`)]),
+        ...(flag(given, "changes")
+          ? []
+          : [dim(`  ${plural(result.changes.length, "kind")} of change; --changes lists them`)]),
       );
     }
     return 0;

@@ -42,7 +42,7 @@ export const verb: Verb = {
     const made =
       to === "int8"
         ? await toInt8(given, opened)
-        : await sequence(optimize(), storeWeights({ to: to === "int8-storage" ? "int8" : "fp16" })).run(opened.model);
+        : await sequence([optimize(), storeWeights({ to: to === "int8-storage" ? "int8" : "fp16" })]).run(opened.model);
     await save(made.model, output);
     const [before, after] = [await figures(opened.model), await figures(made.model)];
     if (flag(given, "json")) printJson({ output, before, after, changes: made.changes });
