@@ -5,7 +5,7 @@ import { dirname, isAbsolute, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { MinnowError } from "./errors.ts";
-import { onWhite, type RawImage } from "./files/image.ts";
+import { fromCmyk, isCmykJpeg, onWhite, type RawImage } from "./files/image.ts";
 import type { Sink, Source } from "./files/source.ts";
 import type { Engine } from "./platform.ts";
 
@@ -196,18 +196,19 @@ export async function listFolder(path: string): Promise<{ files: string[]; folde
 
 /**
  * The bytes of a picture file as its pixels: red, green and blue, 8 bits each, turned as its EXIF data says, the first of
- * several frames, on white where it is transparent. Colour profiles are ignored, as the makers of training sets do; CMYK
- * is converted. A MinnowError (`image/unreadable`) for what is no picture or a damaged one.
+ * several frames, on white where it is transparent. Colour profiles are ignored, as Pillow ignores them when training
+ * sets are read. A MinnowError (`image/unreadable`) for what is no picture or a damaged one.
  */
 export async function decodeImage(bytes: Uint8Array): Promise<RawImage> {
   const { default: sharp } = await import("sharp");
   try {
-    const { data, info } = await sharp(bytes, { failOn: "error", ignoreIcc: true })
-      .autoOrient()
-      .toColourspace("srgb")
-      .raw({ depth: "uchar" })
-      .toBuffer({ resolveWithObject: true });
-    return onWhite(info.width, info.height, info.channels === 4 ? 4 : 3, data);
+    const opened = sharp(bytes, { failOn: "error", ignoreIcc: true }).autoOrient();
+    const cmyk = isCmykJpeg(bytes);
+    const coloured = cmyk ? opened.pipelineColourspace("cmyk").toColourspace("cmyk") : opened.toColourspace("srgb");
+    const { data, info } = await coloured.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    return cmyk
+      ? fromCmyk(info.width, info.height, data)
+      : onWhite(info.width, info.height, info.channels === 4 ? 4 : 3, data);
   } catch (cause) {
     throw new MinnowError("It cannot be read as a picture.", { code: "image/unreadable", cause });
   }
