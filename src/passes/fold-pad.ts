@@ -46,7 +46,7 @@ function spatialZeros(site: Site, pad: Node): readonly number[] | undefined {
     return tensor && smallValues(tensor);
   };
   const given = constant(1);
-  const rank = site.fact(pad.inputs[0] ?? "")?.shape?.length;
+  const rank = pad.inputs[3] ? site.fact(pad.inputs[0] ?? "")?.shape?.length : (given?.length ?? 0) / 2;
   if (given === undefined || rank === undefined || stringAttr(pad, "mode", "constant") !== "constant") return undefined;
   if (pad.inputs[2] && constant(2)?.[0] !== 0) return undefined;
   const axes = pad.inputs[3] ? constant(3) : Array.from({ length: rank }, (_, i) => i);
