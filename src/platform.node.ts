@@ -101,6 +101,12 @@ const NO_ROOM: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
 /** Writes to a temporary file beside `path`; `commit` renames it into place, `abort` removes it. */
 export async function createSink(path: string): Promise<Sink> {
+  if ((await stat(path).catch(() => undefined))?.isDirectory())
+    throw new MinnowError("There is a folder of this name.", {
+      code: "files/unwritable",
+      at: path,
+      mend: "Give the path of a file.",
+    });
   const temporary = `${path}.${randomUUID().slice(0, 8)}.partial`;
   const handle = await openHandle(temporary, "wx").catch((cause) => {
     throw new MinnowError(`Nothing can be written there (${cause.code}).`, {

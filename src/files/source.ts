@@ -1,3 +1,5 @@
+import { MinnowError } from "../errors.ts";
+
 /** Bytes that can be read in pieces, wherever they lie: a path in Node, a Blob, a URL or an array anywhere. */
 export interface Source {
   /** Length in bytes. */
@@ -20,15 +22,34 @@ export interface Sink {
 }
 
 /** A source over bytes in memory. */
-export const bytesSource = (bytes: Uint8Array, name = "bytes"): Source => ({
-  size: bytes.byteLength,
-  name,
-  read: async (offset, length) => bytes.subarray(offset, offset + length),
-});
+export function bytesSource(bytes: Uint8Array, name = "bytes"): Source {
+  // Node's Buffer is a Uint8Array whose `slice` does not copy: a plain view of it has no surprises.
+  const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return {
+    size: plain.byteLength,
+    name,
+    read: async (offset, length) => {
+      within(offset, length, plain.byteLength, name);
+      return plain.subarray(offset, offset + length);
+    },
+  };
+}
 
 /** A source over a Blob or File of a page. */
 export const blobSource = (blob: Blob, name = blob instanceof File ? blob.name : "blob"): Source => ({
   size: blob.size,
   name,
-  read: async (offset, length) => new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer()),
+  read: async (offset, length) => {
+    within(offset, length, blob.size, name);
+    return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
+  },
 });
+
+function within(offset: number, length: number, size: number, at: string): void {
+  if (offset >= 0 && length >= 0 && offset + length <= size) return;
+  throw new MinnowError(`Bytes ${offset} to ${offset + length} were asked for; there are ${size}.`, {
+    code: "files/end",
+    at,
+    mend: "The file is incomplete, or whoever reads it is wrong.",
+  });
+}

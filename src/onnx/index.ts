@@ -1,3 +1,3 @@
-export { load, type SaveOptions, save, toBytes } from "./load.ts";
+export { load, type SaveOptions, save } from "./load.ts";
 export { readModel, readTensorProto } from "./read.ts";
-export { type WriteOptions, writeModel } from "./write.ts";
+export { toBytes, type WriteOptions, writeModel } from "./write.ts";

@@ -57,17 +57,3 @@ export async function save(model: Model, to: string, options: SaveOptions = {}):
     throw error;
   }
 }
-
-/** The model as the bytes of one file; over 2 GB a MinnowError. */
-export async function toBytes(model: Model): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  const nothing = async () => {};
-  await writeModel(model, { write: async (bytes) => void parts.push(bytes), commit: nothing, abort: nothing });
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.byteLength;
-  }
-  return out;
-}

@@ -54,10 +54,13 @@ export async function scan(source: Source): Promise<Scanned> {
   return { bytes, left };
 }
 
-/** A stretch of a file as data that is read when asked for. */
+/** A stretch of a file as data that is read when asked for; a range is cut to the stretch. */
 export const inFile = (source: Source, { offset, length }: Hole): Elsewhere => ({
   length,
-  read: (range) => source.read(offset + (range?.offset ?? 0), range?.length ?? length),
+  read: (range = { offset: 0, length }) => {
+    const from = Math.min(range.offset, length);
+    return source.read(offset + from, Math.min(range.length, length - from));
+  },
 });
 
 /** Finds the data fields above SMALL_BYTES; it looks only into messages large enough to hold one. */

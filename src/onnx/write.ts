@@ -10,7 +10,7 @@ import type { Data, Raw } from "./schema.ts";
 import { writeType } from "./types.ts";
 
 /** The longest message protobuf takes. */
-export const MOST_BYTES = 2 ** 31 - 1;
+const MOST_BYTES = 2 ** 31 - 1;
 
 export interface WriteOptions {
   /** Where weights go that are not written into the model itself. */
@@ -48,6 +48,19 @@ export async function writeModel(model: Model, sink: Sink, options: WriteOptions
   if (length > MOST_BYTES) throw tooLarge(length);
   if (outside.parts.length > 0) await stream(outside.parts, await external.sink(external.name));
   await stream(parts, sink);
+}
+
+/** The model as the bytes of one file; over 2 GB a MinnowError. */
+export async function toBytes(model: Model): Promise<Uint8Array> {
+  const { length, parts } = encode("Model", new Writing().model(model));
+  if (length > MOST_BYTES) throw tooLarge(length);
+  const out = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    out.set(await fetchAll(part), at);
+    at += part.length;
+  }
+  return out;
 }
 
 async function fetchAll(part: Data): Promise<Uint8Array> {

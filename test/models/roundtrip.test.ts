@@ -1,4 +1,8 @@
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { bytesSource } from "../../src/files/source.ts";
@@ -6,7 +10,7 @@ import { isKnown } from "../../src/ir/dim.ts";
 import type { Model } from "../../src/ir/graph.ts";
 import { elements, type TensorData, tensorFrom, viewOf } from "../../src/ir/tensor.ts";
 import { random } from "../../src/numeric/random.ts";
-import { load, readModel, toBytes } from "../../src/onnx/index.ts";
+import { load, readModel, save, toBytes } from "../../src/onnx/index.ts";
 import { openSession } from "../../src/runtime/index.ts";
 import { lightTests, nodeTests } from "../conformance.ts";
 import { REAL_MODELS, real, WITHOUT_REAL } from "../real.ts";
@@ -135,6 +139,22 @@ describe("Reading and writing a model", () => {
       expect(before.refusal).toBeUndefined();
       expectSame(path, before, await run(await rewritten(path, model), feeds));
     });
+  });
+
+  it("gives ONNX Runtime the same model when the weights lie beside it", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "minnow-"));
+    try {
+      const digits = await load(fileURLToPath(new URL("../../examples/digits/digits.onnx", import.meta.url)));
+      const feeds = feedsOf(digits);
+      await save(digits, join(folder, "m.onnx"), { externalData: true });
+      expect((await stat(join(folder, "m.onnx"))).size).toBeLessThan(20_000);
+      const [before, after] = [await openSession(digits), await openSession(join(folder, "m.onnx"))];
+      expect(await after.run(feeds)).toEqual(await before.run(feeds));
+      await before.close();
+      await after.close();
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it.runIf(real("models") === undefined)(WITHOUT_REAL, () => {});
