@@ -35,7 +35,10 @@ export const brotliSize = async (
 /** All that lies under a folder, in order; see Node's side. */
 export const listFolder = async (path: string): Promise<{ files: string[]; folders: string[] }> => noFiles(path);
 
-/** The bytes of a picture file as its pixels; see Node's side, which gives the same for PNG, JPEG, opaque WebP and GIF, and within one level for CMYK. */
+/**
+ * The bytes of a picture file as its pixels; see Node's side, which gives the same for PNG, JPEG, GIF and opaque WebP, and
+ * within one level for CMYK.
+ */
 export async function decodeImage(bytes: Uint8Array): Promise<RawImage> {
   let bitmap: ImageBitmap;
   try {

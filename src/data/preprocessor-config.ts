@@ -5,7 +5,7 @@ type Json = Readonly<Record<string, unknown>>;
 
 /**
  * Reads a `preprocessor_config.json` of Hugging Face: how transformers' image processors (ViT, ConvNext, CLIP, MobileNet,
- * EfficientNet and the like) resize, crop and scale. Kernels other than bilinear and bicubic are taken as bicubic.
+ * EfficientNet and the like) resize, crop and scale. Lanczos is taken as bicubic, other kernels as bilinear.
  */
 export function readPreprocessorConfig(text: string, at = "preprocessor_config.json"): PreprocessOptions {
   let config: unknown;
@@ -23,7 +23,7 @@ export function readPreprocessorConfig(text: string, at = "preprocessor_config.j
   const json = config as Json;
   return {
     channels: "rgb",
-    interpolation: json.resample === 2 ? "bilinear" : "bicubic",
+    interpolation: json.resample === 1 || json.resample === 3 ? "bicubic" : "bilinear",
     ...scaling(json),
     ...sizes(json),
   };

@@ -84,7 +84,6 @@ function entryOf(
     packed = wide(packed);
     start = wide(start);
   }
-  const at_ = `${source.name}, ${name}`;
   const dataStart = async () => {
     const header = start + 30 <= source.size ? viewOf(await source.read(start, 30)) : undefined;
     if (header?.getUint32(0, true) !== LOCAL) throw damaged(source, `"${name}" is damaged`);
@@ -95,7 +94,10 @@ function entryOf(
   const whole = async () => {
     if (method !== 8)
       throw damaged(source, `"${name}" is compressed by method ${method}; stored and deflated ones are read`);
-    const bytes = await inflate(await source.read(await dataStart(), packed), "deflate-raw", { size, at: at_ });
+    const bytes = await inflate(await source.read(await dataStart(), packed), "deflate-raw", {
+      size,
+      at: `${source.name}, ${name}`,
+    });
     if (crc32(bytes) !== sum) throw damaged(source, `the check sum of "${name}" is wrong`);
     return bytes;
   };
