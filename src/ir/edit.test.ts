@@ -121,7 +121,7 @@ describe("reroute", () => {
     verifyGraph(after, new Set());
     const last = after.nodes.at(-1)!;
     expect(last.inputs).toEqual([z]);
-    expect(last.attrs["body"]).toMatchObject({ value: { nodes: [{ inputs: [z] }] } });
+    expect(last.attrs).toMatchObject({ body: { value: { nodes: [{ inputs: [z] }] } } });
   });
 
   it("keeps the name of a graph output: what computes the new value takes it", () => {

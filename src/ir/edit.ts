@@ -41,6 +41,8 @@ export class GraphEdit {
   readonly #weights: Map<string, Tensor>;
   /** The graph's own nodes at their places, undefined once removed; after them those added. */
   readonly #nodes: (Node | undefined)[];
+  /** Where a node that was put in the place of another belongs in the order. */
+  readonly #instead = new Map<number, number>();
   readonly #at = new Map<Node, number>();
   readonly #renames = new Map<string, string>();
   #index: Index | undefined;
@@ -104,8 +106,12 @@ export class GraphEdit {
 
   /** Puts nodes in the place of one; they may write the same names. */
   replace(node: Node, ...by: NewNode[]): string[][] {
+    const place = this.#place(node);
     this.remove(node);
-    return by.map((n) => this.add(n.name === undefined ? { ...n, name: this.fresh(node.name || n.op) } : n));
+    return by.map((n) => {
+      this.#instead.set(this.#nodes.length, this.#instead.get(place) ?? place);
+      return this.add(n.name === undefined ? { ...n, name: this.fresh(node.name || n.op) } : n);
+    });
   }
 
   /** Puts constants in the place of a node, under the names it wrote: one for every output that is not left out. */
@@ -217,7 +223,9 @@ export class GraphEdit {
   /** The new graph. Weights that only removed nodes read stay: dead code is a pass of its own. */
   done(): Graph {
     if (!this.#changed) return this.#graph;
-    const nodes = inOrder(this.#nodes.filter((n): n is Node => n !== undefined));
+    const turn = (place: number) => this.#instead.get(place) ?? place;
+    const places = [...this.#nodes.keys()].sort((a, b) => turn(a) - turn(b) || a - b);
+    const nodes = inOrder(places.map((place) => this.#nodes[place]).filter((n) => n !== undefined));
     const live = new Set(nodes.flatMap((n) => n.outputs));
     const valueInfo = new Map([...this.#valueInfo].filter(([name]) => live.has(name)));
     return { ...this.#graph, inputs: this.#inputs, outputs: this.#outputs, weights: this.#weights, nodes, valueInfo };

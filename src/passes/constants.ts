@@ -8,7 +8,7 @@ export const constantsToWeights = (): Pass =>
   rewriting("constantsToWeights", ({ graph, edit, note }) => {
     for (const node of graph.nodes) {
       if (node.op !== "Constant" || node.domain !== "" || edit.isOutput(node.outputs[0] ?? "")) continue;
-      const value = valueOf(node);
+      const value = heldBy(node);
       if (value === undefined) continue;
       edit.harden(node, [value]);
       note("Made a weight of a Constant node.", node);
@@ -16,7 +16,7 @@ export const constantsToWeights = (): Pass =>
   });
 
 /** What a Constant node holds, whichever attribute it stands in; undefined for sparse ones and a function's own. */
-function valueOf({ attrs }: Node): Tensor | undefined {
+function heldBy({ attrs }: Node): Tensor | undefined {
   for (const [name, attr] of Object.entries(attrs)) {
     if (name === "value" && attr.type === "tensor") return attr.value;
     if (name === "value_int" && attr.type === "int") return tensorFrom("int64", [], [attr.value]);

@@ -45,19 +45,19 @@ export function linearOf(site: Site, node: Node | undefined): Linear | undefined
     const outOf = (i: number) => Math.floor(i / (b * inner));
     const inOf = (i: number) => Math.floor(outOf(i) / perGroup) * b + (Math.floor(i / inner) % b);
     const padded = isPadded(node);
-    return { ...shared, outputs: a, inputs: b * groups, axisFromEnd: shape.length - 1, outOf, inOf, padded };
+    return { ...shared, outputs: a, inputs: b * groups, axisFromEnd: shape.length - 2, outOf, inOf, padded };
   }
   if (node.op === "ConvTranspose" && shape.length > 2) {
     const inner = shape.slice(2).reduce((x, y) => x * y, 1);
     const groups = intAttr(node, "group", 1);
     const inOf = (i: number) => Math.floor(i / (b * inner));
     const outOf = (i: number) => Math.floor(inOf(i) / (a / groups)) * b + (Math.floor(i / inner) % b);
-    return { ...shared, outputs: b * groups, inputs: a, axisFromEnd: shape.length - 1, outOf, inOf, padded: true };
+    return { ...shared, outputs: b * groups, inputs: a, axisFromEnd: shape.length - 2, outOf, inOf, padded: true };
   }
   if (shape.length !== 2 || !(node.op === "Gemm" || node.op === "MatMul")) return undefined;
   const flipped = node.op === "Gemm" && intAttr(node, "transB", 0) === 1;
   const beta = node.op === "Gemm" ? floatAttr(node, "beta", 1) : 1;
-  if (bias !== undefined && bias.shape.slice(0, -1).some((size) => size !== 1)) return undefined;
+  if (bias?.shape.slice(0, -1).some((size) => size !== 1)) return undefined;
   const [row, column] = [(i: number) => Math.floor(i / b), (i: number) => i % b];
   return flipped
     ? { ...shared, beta, outputs: a, inputs: b, axisFromEnd: 0, outOf: row, inOf: column }

@@ -141,6 +141,7 @@ function liftedNode(node: Node, way: Way, e: GraphEdit, facts: Map<string, Fact>
   if (lifting === undefined || way.from >= lifting.before || to < lifting.before) return [node];
   const extra: NewNode[] = [];
   const made = lifting.lift(oldNode(node, way.from, e, facts, extra));
+  if (extra.length === 0 && made.length === 1 && sameForm(node, made[0]!)) return [node];
   const seen = way.log.get(lifting);
   if (seen === undefined) way.log.set(lifting, { count: 1, first: node });
   else seen.count++;
@@ -149,6 +150,16 @@ function liftedNode(node: Node, way: Way, e: GraphEdit, facts: Map<string, Fact>
   const before = all.slice(0, -1).map((n) => ({ ...n, name: e.fresh(`${node.name || node.op}.${n.op}`) }));
   e.replace(node, ...before, { ...all.at(-1)!, name: node.name });
   return all.map((n) => ({ name: node.name, ...asFields(n) }));
+}
+
+function sameForm(node: Node, { op, inputs, attrs = {} }: NewNode): boolean {
+  const names = Object.keys(attrs);
+  return (
+    op === node.op &&
+    inputs.join("\n") === node.inputs.join("\n") &&
+    names.length === Object.keys(node.attrs).length &&
+    names.every((name) => attrs[name] === node.attrs[name])
+  );
 }
 
 /** Few liftings need to know shapes, so a node that does not fit together is left to those who do. */
