@@ -508,9 +508,8 @@ case("Pad 0 between DQ and Conv, no Q/DQ between", chain(lambda b: b.output(b.op
 
 def concat(scales, kind="u8", out=0.02, zps=(None, None), constant=False):
     def fill(b):
-        parts = [b.input(S, s, z, kind) for s, z in zip(scales, zps, strict=True)]
-        if constant:
-            parts[1] = b.weight(S, kind, scales[1])
+        parts = [b.weight(S, kind, s) if constant and i == 1 else b.input(S, s, z, kind)
+                 for i, (s, z) in enumerate(zip(scales, zps, strict=True))]
         b.output(b.op("Concat", parts, axis=1), out, None, kind)
     return chain(fill)
 
@@ -702,10 +701,9 @@ speed("Relu between DQ and Q: u8", lambda b, x: b.op("Relu", [x]))
 speed("GlobalAveragePool: u8", lambda b, x: b.op("GlobalAveragePool", [x]), repeat=1)
 speed("AveragePool 3x3: u8", lambda b, x: b.op("AveragePool", [x], kernel_shape=[3, 3], pads=[1] * 4))
 speed("MaxPool 3x3: u8", lambda b, x: b.op("MaxPool", [x], kernel_shape=[3, 3], pads=[1] * 4))
-speed("MaxPool 3x3 between DQ and Q (scales differ): u8", lambda b, x: b.qdq(b.op("MaxPool", [x], kernel_shape=[3, 3], pads=[1] * 4), 0.06))
 for pool, name in (("MaxPool", "MaxPool 3x3"), ("AveragePool", "AveragePool 3x3")):
     speed(f"Conv 1x1, {name}: u8", lambda b, x, pool=pool: b.op(pool, [b.qdq(conv_step(1)(b, x))], kernel_shape=[3, 3], pads=[1] * 4))
-    speed(f"Conv 1x1, {name} in float (its scales differ)", lambda b, x, pool=pool: b.op(pool, [b.qdq(conv_step(1)(b, x), 0.04)], kernel_shape=[3, 3], pads=[1] * 4))
+speed("Conv 1x1, MaxPool 3x3 in float (scales differ): u8", lambda b, x: b.op("MaxPool", [b.qdq(conv_step(1)(b, x), 0.04)], kernel_shape=[3, 3], pads=[1] * 4))
 speed("Conv 1x1, GlobalAveragePool: u8", lambda b, x: b.op("GlobalAveragePool", [b.qdq(conv_step(1)(b, x))]), repeat=1)
 speed("Conv 1x1, Transpose of channels, Conv 1x1 (shuffle): u8", lambda b, x: b.op("Reshape", [b.op("Transpose", [b.op("Reshape", [b.qdq(conv_step(1)(b, x)), b.const(I(1, 2, 32, 32, 32))])], perm=[0, 2, 1, 3, 4]), b.const(I(1, 64, 32, 32))]))
 speed("Concat of two: u8", lambda b, x: b.op("Concat", [x, b.input([1, 64, 32, 32], quantize="edge")], axis=1), repeat=1)

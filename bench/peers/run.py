@@ -1,8 +1,9 @@
 """Runs quantize_ort.py in all its settings over the models below, evaluates each, and writes results/quantize_ort.json.
 
-    python run.py --real FOLDER --tensors FOLDER [--models FILTER] [--keep FOLDER]
+    python run.py --real FOLDER --tensors FOLDER [--models FILTER] [--keep FOLDER] [--latency]
 
 --real (or MINNOW_REAL): the folder of real models. --tensors: what prepare.py wrote. --keep: where quantized files stay.
+--latency: only times the files that a run with --keep left, again, and puts that in the results.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def measure(model: Path, tensors: Path, data: str, keep: Path) -> dict:
     test = tensors / f"{data}-test.npz"
     row = {"float": {**python("evaluate.py", "--model", model, "--data", test), "foldedBytes": folded_bytes(model)}, "int8": {}}
     for name, flags in SETTINGS.items():
-        output = keep / f"{model.stem}.{name.replace(' ', '_').replace(',', '')}.onnx"
+        output = output_of(model, name, keep)
         made = python("quantize_ort.py", "--model", model, "--calibration", tensors / f"{data}-calibration.npz", "--output", output, *flags)
         if "error" not in made:
             made.pop("onnxruntime")
@@ -69,6 +70,21 @@ def measure(model: Path, tensors: Path, data: str, keep: Path) -> dict:
     return row
 
 
+def time_again(row: dict, model: Path, tensors: Path, data: str, keep: Path) -> None:
+    from evaluate import Data, latency, open_session
+
+    x = Data(str(tensors / f"{data}-test.npz")).batch(0, 1)
+    for name, result in row["int8"].items():
+        sessions = [open_session(str(path)) for path in (output_of(model, name, keep), model)]
+        mine, floats = latency(sessions, x, 500)
+        result.update(latencyMs=round(mine, 3), latencyRatio=round(mine / floats, 3))
+        print(model.name, name, result["latencyMs"], result["latencyRatio"], flush=True)
+
+
+def output_of(model: Path, setting: str, keep: Path) -> Path:
+    return keep / f"{model.stem}.{setting.replace(' ', '_').replace(',', '')}.onnx"
+
+
 def write(rows: dict) -> None:
     head = {
         "versions": {t: version(t) for t in ("onnxruntime", "onnx", "onnxsim", "numpy")},
@@ -76,7 +92,7 @@ def write(rows: dict) -> None:
         "timed in turn; foldedBytes: the float file after onnxsim; preparedBytes: after quant_pre_process; peakBytes: largest "
         "resident set of the quantizing process, calibrationBytes of it the input tensors; seconds: quant_pre_process + quantize_static",
     }
-    lines = [f"  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()] + ['  "models": {']
+    lines = ["{"] + [f"  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()] + ['  "models": {']
     for i, (name, row) in enumerate(sorted(rows.items())):
         lines += [f"    {json.dumps(name)}: {{", f'      "float": {json.dumps(row["float"])},', '      "int8": {']
         lines += [",\n".join(f"        {json.dumps(k)}: {json.dumps(v)}" for k, v in row["int8"].items()), "      }"]
@@ -91,6 +107,7 @@ def main() -> None:
     parser.add_argument("--tensors", type=Path, required=True)
     parser.add_argument("--models", default="")
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--latency", action="store_true")
     args = parser.parse_args()
     rows = json.loads(RESULTS.read_text())["models"] if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +115,11 @@ def main() -> None:
         keep.mkdir(parents=True, exist_ok=True)
         for name, data in MODELS.items():
             if args.models in name:
-                rows[name] = measure(Path(args.real, "models", name), args.tensors, data, keep)
+                model = Path(args.real, "models", name)
+                if args.latency:
+                    time_again(rows[name], model, args.tensors, data, keep)
+                else:
+                    rows[name] = measure(model, args.tensors, data, keep)
                 write(rows)
 
 
