@@ -155,43 +155,35 @@ function rows(image: RawImage, { starts, counts, weights, most }: Taps, top: num
   const sums = new Int32Array(line);
   for (let y = 0; y < height; y++) {
     const n = counts[y] as number;
+    const w = y * most;
     const first = ((starts[y] as number) - top) * line;
-    const to = data.subarray(y * line, (y + 1) * line);
-    if (n <= 4) {
-      mixFour(from, first, line, n, weights, y * most, to);
+    if (n === 2) {
+      mixTwo(from, first, line, weights[w] as number, weights[w + 1] as number, data, y * line);
       continue;
     }
     sums.fill(HALF);
     for (let k = 0; k < n; k++) {
-      const weight = weights[y * most + k] as number;
+      const weight = weights[w + k] as number;
       const start = first + k * line;
       for (let i = 0; i < line; i++) sums[i] = (sums[i] as number) + Math.imul(from[start + i] as number, weight);
     }
-    for (let i = 0; i < line; i++) to[i] = (sums[i] as number) >> BITS;
+    for (let i = 0, to = y * line; i < line; i++, to++) data[to] = (sums[i] as number) >> BITS;
   }
   return { width, height, channels, data: new Uint8Array(data.buffer) };
 }
 
-/** One row out of up to four, in one pass: twice as quick as by sums, and what enlarging needs. */
-function mixFour(
+/** One row out of two in one pass, three times as quick as by sums: what bilinear enlarging needs. */
+function mixTwo(
   from: Uint8Array,
   first: number,
   line: number,
-  n: number,
-  weights: Int32Array,
-  w: number,
-  to: Uint8ClampedArray,
+  upper: number,
+  lower: number,
+  data: Uint8ClampedArray,
+  to: number,
 ): void {
-  const at = (k: number) => first + Math.min(k, n - 1) * line;
-  const weight = (k: number) => (k < n ? (weights[w + k] as number) : 0);
-  const a = first;
-  const b = at(1);
-  const c = at(2);
-  const d = at(3);
-  const [wa, wb, wc, wd] = [weight(0), weight(1), weight(2), weight(3)];
-  for (let i = 0; i < line; i++) {
-    const upper = (Math.imul(from[a + i] as number, wa) + Math.imul(from[b + i] as number, wb)) | 0;
-    const lower = (Math.imul(from[c + i] as number, wc) + Math.imul(from[d + i] as number, wd)) | 0;
-    to[i] = (((upper + HALF) | 0) + lower) >> BITS;
+  for (let a = first, b = first + line, end = first + line; a < end; a++, b++, to++) {
+    const sum = (HALF + Math.imul(from[a] as number, upper)) | 0;
+    data[to] = (sum + Math.imul(from[b] as number, lower)) >> BITS;
   }
 }
