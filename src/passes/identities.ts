@@ -58,7 +58,7 @@ const alone: SameAs = (_, node) => when(node.inputs.length === 1);
 
 const SAME_AS: Readonly<Record<string, SameAs>> = {
   Identity: () => 0,
-  Dropout: (site, node) => when(isAll(site, node, 2, 0, true)),
+  Dropout: (site, node) => when(isAll(site, node, 1, 0, false) || isAll(site, node, 2, 0, true)),
   Cast: (site, node) => when(site.fact(node.inputs[0] ?? "")?.dtype === dtypeOf(intAttr(node, "to", 0))),
   Reshape: onlyMoves,
   Flatten: onlyMoves,

@@ -9,7 +9,9 @@ import { foldShapes } from "./fold-shapes.ts";
 import { fuseGemm } from "./fuse-gemm.ts";
 import { removeIdentities } from "./identities.ts";
 import { type Pass, sequence, untilStable } from "./pass.ts";
-import { fixReshapeTargets, mergeReshapes } from "./reshapes.ts";
+import { mergeReshapes } from "./reshapes.ts";
+import { mergeSlices } from "./slices.ts";
+import { fixTargets } from "./targets.ts";
 import { mergeTransposes } from "./transposes.ts";
 import { upgrade } from "./upgrade.ts";
 import { takeWeightsOffInputs } from "./weight-inputs.ts";
@@ -25,13 +27,14 @@ export function optimize(): Pass {
     [
       constantsToWeights(),
       foldShapes(),
-      fixReshapeTargets(),
+      fixTargets(),
       removeIdentities(),
       removeDeadCode(),
       mergeDuplicates(),
       foldConstants(),
       mergeTransposes(),
       mergeReshapes(),
+      mergeSlices(),
       foldPad(),
       foldBatchNorm(),
       fuseGemm(),
