@@ -40,8 +40,15 @@ const matMul = defineOp({
   quant: { kind: "contraction", weight: 1 },
 });
 
+/** com.microsoft's "trans batch": the first axis moves to just before the last. */
+const turned = (shape: readonly Dim[] | undefined, turn: boolean): readonly Dim[] | undefined =>
+  shape && turn && shape.length > 2 ? [...shape.slice(1, -1), shape[0] as Dim, shape.at(-1) as Dim] : shape;
+
 const swapped = (shape: readonly Dim[] | undefined, swap: boolean): readonly Dim[] | undefined =>
   shape && swap && shape.length > 1 ? [...shape.slice(0, -2), shape.at(-1) as Dim, shape.at(-2) as Dim] : shape;
+
+const fusedSide = (n: Applied, shape: readonly Dim[] | undefined, side: "A" | "B"): readonly Dim[] | undefined =>
+  swapped(turned(shape, n.int(`transBatch${side}`, 0) === 1), n.int(`trans${side}`, 0) === 1);
 
 /** MatMul with transposed operands and a factor: com.microsoft. */
 const fusedMatMul = defineOp({
@@ -50,12 +57,7 @@ const fusedMatMul = defineOp({
   since: 1,
   infer: (n) => {
     const [a, b] = [required(n, 0), required(n, 1)];
-    return [
-      fact(
-        a.dtype,
-        matmulShape(n, swapped(a.shape, n.int("transA", 0) === 1), swapped(b.shape, n.int("transB", 0) === 1)),
-      ),
-    ];
+    return [fact(a.dtype, matmulShape(n, fusedSide(n, a.shape, "A"), fusedSide(n, b.shape, "B")))];
   },
   axes: (n) =>
     n.int("transBatchA", 0) + n.int("transBatchB", 0) > 0

@@ -87,6 +87,8 @@ export interface OpRule {
   /** Multiply-adds, where the product of the axis letters does not say it. */
   macs?(n: Mapped): Dim;
   readonly quant?: QuantRule;
+  /** Inputs that are running statistics: float weights, but no parameters. */
+  readonly statistics?: readonly number[];
   /** Same inputs, same outputs: false for random numbers. Default true. */
   readonly deterministic?: boolean;
 }

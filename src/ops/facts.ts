@@ -1,5 +1,6 @@
 import { addDim, type Dim, isKnown, maxDim, sameDim, UNKNOWN } from "../ir/dim.ts";
 import { type DType, dtypeOf } from "../ir/dtype.ts";
+import { smallValues, type Tensor } from "../ir/tensor.ts";
 import { type Applied, type Fact, MAX_VALUES } from "./define.ts";
 
 /** A fact; an undefined shape or value is left out. */
@@ -8,6 +9,13 @@ export const fact = (dtype: DType, shape?: readonly Dim[], value?: readonly Dim[
   ...(shape && { shape }),
   ...(value && value.length <= MAX_VALUES && { value }),
 });
+
+/** All that is known of a constant. */
+export function factOf(tensor: Tensor): Fact {
+  const { dtype, shape } = tensor;
+  const value = smallValues(tensor);
+  return { dtype, shape, ...(value && value.length <= MAX_VALUES && { value }) };
+}
 
 /** The fact of a required input; throws where it is left out. An input of which nothing is known counts as float32. */
 export function required(n: Applied, index: number): Fact {

@@ -1,13 +1,29 @@
 import type { Node } from "../ir/graph.ts";
 import { binary } from "./binary.ts";
+import { contractions } from "./contraction.ts";
+import { convolutions } from "./conv.ts";
 import { keyOf, type OpRule } from "./define.ts";
 import { misc } from "./misc.ts";
+import { normalizations } from "./norm.ts";
+import { pools } from "./pool.ts";
+import { quantizers } from "./quant.ts";
 import { random } from "./random.ts";
 import { reduce } from "./reduce.ts";
 import { unary } from "./unary.ts";
 
 /** Every operator Minnow knows, family by family. The one list. */
-export const OPS: readonly OpRule[] = [...binary, ...misc, ...random, ...reduce, ...unary];
+export const OPS: readonly OpRule[] = [
+  ...binary,
+  ...contractions,
+  ...convolutions,
+  ...misc,
+  ...normalizations,
+  ...pools,
+  ...quantizers,
+  ...random,
+  ...reduce,
+  ...unary,
+];
 
 const byKey: ReadonlyMap<string, OpRule> = new Map(OPS.map((rule) => [keyOf(rule.name, rule.domain), rule]));
 

@@ -2,9 +2,9 @@ import { MinnowError } from "../errors.ts";
 import { floatAttr, intAttr, intsAttr, stringAttr } from "../ir/attrs.ts";
 import { type Dim, normal, sameDim, UNKNOWN } from "../ir/dim.ts";
 import type { Graph, Model, Node, ValueInfo } from "../ir/graph.ts";
-import { smallValues, type Tensor } from "../ir/tensor.ts";
 import { titleOf } from "../ir/walk.ts";
-import { type Applied, type Fact, keyOf, MAX_VALUES, type OpRule } from "./define.ts";
+import { type Applied, type Fact, keyOf, type OpRule } from "./define.ts";
+import { factOf } from "./facts.ts";
 import { ruleOf } from "./index.ts";
 
 /** Facts by value name, of a graph and of every graph inside it. */
@@ -57,13 +57,6 @@ function inferGraph(
   }
   for (const node of graph.nodes) inferNode(node, opsets, facts, graph);
   return graph.outputs.map((o) => facts.get(o.name));
-}
-
-/** All that is known of a constant. */
-export function factOf(tensor: Tensor): Fact {
-  const { dtype, shape } = tensor;
-  const value = smallValues(tensor);
-  return { dtype, shape, ...(value && value.length <= MAX_VALUES && { value }) };
 }
 
 /** Adds what is known of a node's outputs to `facts`, from what they say of its inputs and `graph` declares. */
@@ -141,4 +134,4 @@ export function agree(a: Fact, b: Fact): boolean {
   );
 }
 
-export { keyOf };
+export { factOf, keyOf };

@@ -1,4 +1,4 @@
-import { addDim, ceilDiv, type Dim, floorDiv, isKnown, mulDim, subDim } from "../ir/dim.ts";
+import { addDim, ceilDiv, type Dim, floorDiv, isKnown, minDim, mulDim, subDim } from "../ir/dim.ts";
 import type { Applied } from "./define.ts";
 
 /** Windows that slide over the spatial axes: kernel, strides, dilations, and pads at both ends of each axis. */
@@ -46,9 +46,7 @@ export function slideSizes(n: Applied, sizes: readonly Dim[], w: Windows, ceil =
         `its window of ${extent(w, i)} does not fit into ${size} with pads ${begin} and ${end} on spatial axis ${i}.`,
       );
     if (!ceil) return addDim(floorDiv(room, stride), 1);
-    const count = addDim(ceilDiv(room, stride), 1);
-    const startsLate = isKnown(count) && isKnown(size) && (count - 1) * stride >= size + begin;
-    return startsLate ? count - 1 : count;
+    return minDim(addDim(ceilDiv(room, stride), 1), ceilDiv(addDim(size, begin), stride));
   });
 }
 
