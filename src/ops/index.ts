@@ -9,6 +9,7 @@ import { pools } from "./pool.ts";
 import { quantizers } from "./quant.ts";
 import { random } from "./random.ts";
 import { reduce } from "./reduce.ts";
+import { shapes } from "./shape.ts";
 import { unary } from "./unary.ts";
 
 /** Every operator Minnow knows, family by family. The one list. */
@@ -22,6 +23,7 @@ export const OPS: readonly OpRule[] = [
   ...quantizers,
   ...random,
   ...reduce,
+  ...shapes,
   ...unary,
 ];
 

@@ -36,6 +36,7 @@ const UNSEEN: Readonly<Record<string, string>> = {
   "Cast.round_mode": EIGHT_BITS,
   "CastLike.saturate": EIGHT_BITS,
   "CastLike.round_mode": EIGHT_BITS,
+  "Constant.sparse_value": "ONNX Runtime's JavaScript cannot return a sparse tensor",
   "GroupNormalization.stash_type": "ONNX Runtime knows only 1",
   "LayerNormalization.stash_type": "ONNX Runtime knows only 1",
   "RMSNormalization.stash_type": "ONNX Runtime knows only 1",
