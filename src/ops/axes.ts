@@ -47,6 +47,7 @@ class Reader {
   readonly #text: string;
   readonly #map: string;
   #at = 0;
+  #depth = 0;
 
   constructor(text: string, map: string) {
     this.#text = text;
@@ -79,7 +80,7 @@ class Reader {
     if (rest.startsWith("(*)")) return take(3, { kind: "all" });
     const window = /^\[([a-z])([a-z])\]/i.exec(rest);
     if (window !== null) return take(4, { kind: "window", over: window[1] as string, kernel: window[2] as string });
-    const number = /^\d+/.exec(rest);
+    const number = (this.#depth > 0 ? /^\d+/ : /^\d/).exec(rest);
     if (number !== null) return take(number[0].length, { kind: "number", size: Number(number[0]) });
     if (/^[a-z]/i.test(rest)) return take(1, { kind: "letter", letter: rest[0] as string });
     if (rest.startsWith("(")) return this.#group();
@@ -89,6 +90,7 @@ class Reader {
   /** `(ab)` is a product, `(a+b)` a concatenation; each part of one may be a product without parentheses. */
   #group(): AxisTerm {
     this.#at++;
+    this.#depth++;
     const parts: AxisTerm[][] = [[]];
     for (;;) {
       const c = this.#text[this.#at];
@@ -102,6 +104,7 @@ class Reader {
       this.#at++;
     }
     this.#at++;
+    this.#depth--;
     const joined = parts.map((of): AxisTerm => (of.length === 1 ? (of[0] as AxisTerm) : { kind: "product", of }));
     return joined.length === 1 ? { kind: "product", of: parts[0] ?? [] } : { kind: "sum", of: joined };
   }
@@ -145,10 +148,9 @@ const pad = (terms: AxisPattern["inputs"], length: number): AxisPattern["inputs"
 export function spread(terms: readonly AxisTerm[], shape: readonly Dim[] | undefined): { term: AxisTerm; size: Dim }[] {
   if (shape === undefined || terms.some((t) => t.kind === "all")) return [];
   const more = shape.length - terms.length + 1;
-  const flat = terms.flatMap((term, i): AxisTerm[] => {
+  const flat = terms.flatMap((term): AxisTerm[] => {
     if (term.kind !== "rest") return [term];
-    const after = terms.length - 1 - i;
-    return Array.from({ length: more }, (_, k) => ({ ...term, kind: "letter", letter: `.${more - k + after}` }));
+    return Array.from({ length: more }, (_, k) => ({ ...term, kind: "letter", letter: `.${more - k}` }));
   });
   return flat.length === shape.length ? flat.map((term, i) => ({ term, size: shape[i] as Dim })) : [];
 }

@@ -16,14 +16,14 @@ function poolShape(n: Applied): readonly Dim[] | undefined {
   return [batch, channels, ...slideSizes(n, sizes, windowsOf(n, kernel), n.int("ceil_mode", 0) === 1)];
 }
 
-/** `nc[xk][yl] -> ncxy`; a second output has the same axes. */
+/** `nc[xk][yl] -> ncxy`. */
 function poolAxes(n: Mapped) {
   const rank = n.inputs[0]?.shape?.length;
   if (rank === undefined) return NO_RANK;
+  if (n.outputs > 1) return { frozen: "MaxPool gives flat positions in it" };
   const { windows, positions, kernel } = spatial(rank - 2);
-  const out = new Array<string>(n.outputs).fill(`nc${positions}`).join(",");
   const sizes = Object.fromEntries([...kernel].map((letter, i) => [letter, n.ints("kernel_shape")?.[i] ?? 1]));
-  return { map: `nc${windows} -> ${out}`, sizes };
+  return { map: `nc${windows} -> nc${positions}`, sizes };
 }
 
 const pool = (name: string, since: number, quant?: OpRule["quant"]): OpRule =>

@@ -1,0 +1,82 @@
+import { isFloat } from "../ir/dtype.ts";
+import type { Model } from "../ir/graph.ts";
+import { elements, type Tensor } from "../ir/tensor.ts";
+import { ruleOf } from "../ops/index.ts";
+
+/**
+ * The learned numbers of each weight, by its name: float weights of more than one element. Running statistics (what rules
+ * declare as `statistics`) are none, nor are single numbers, shapes and indices. Float weights that nodes carry as
+ * constants count under the names the nodes give them; quantized weights, which only a scale makes floats, count too.
+ */
+export function parameterWeights(model: Model): ReadonlyMap<string, number> {
+  const statistics = statisticsOf(model);
+  const counts = new Map<string, number>();
+  const add = (name: string, tensor: Tensor) => {
+    const size = elements(tensor.shape);
+    if (size > 1 && !statistics.has(name)) counts.set(name, size);
+  };
+  const scaled = scaledWeights(model);
+  for (const [name, tensor] of model.graph.weights) if (isFloat(tensor.dtype) || scaled.has(name)) add(name, tensor);
+  for (const name of scaleNames(model)) counts.delete(name);
+  for (const { outputs, inputs, attrs } of model.graph.nodes) {
+    const value = attrs.value;
+    if (inputs.length === 0 && value?.type === "tensor" && isFloat(value.value.dtype))
+      add(outputs[0] ?? "", value.value);
+  }
+  return counts;
+}
+
+/** The number of learned numbers of a model. */
+export const parametersOf = (model: Model): number => [...parameterWeights(model).values()].reduce((a, b) => a + b, 0);
+
+/** Names that are read as running statistics, through nodes of one input as well, and as nothing else. */
+function statisticsOf(model: Model): ReadonlySet<string> {
+  const [statistics, others] = [new Set<string>(), new Set<string>()];
+  const behind = new Map(
+    model.graph.nodes.filter((n) => n.inputs.length === 1).map((n) => [n.outputs[0], n.inputs[0]]),
+  );
+  const origin = (name: string): string => {
+    let at = name;
+    for (let next = behind.get(at); next !== undefined; next = behind.get(at)) at = next;
+    return at;
+  };
+  for (const node of model.graph.nodes) {
+    const indices = ruleOf(node)?.statistics;
+    if (indices === undefined && behind.get(node.outputs[0] ?? "") !== undefined) continue;
+    for (const [i, name] of node.inputs.entries()) (indices?.includes(i) ? statistics : others).add(origin(name));
+  }
+  for (const name of others) statistics.delete(name);
+  return statistics;
+}
+
+/** Integer weights that nodes turn into floats by a float scale. */
+function scaledWeights(model: Model): ReadonlySet<string> {
+  const { weights, nodes } = model.graph;
+  const casts = new Map<string, string>();
+  const found = new Set<string>();
+  for (const node of nodes) {
+    const [first = "", second = ""] = node.inputs;
+    const tensor = weights.get(first);
+    const whole = tensor !== undefined && !isFloat(tensor.dtype) && tensor.strings === undefined;
+    if (whole && isFloatWeight(model, second)) found.add(first);
+    if (whole && node.inputs.length === 1 && !ruleOf(node)?.statistics) casts.set(node.outputs[0] ?? "", first);
+    const cast = casts.get(first);
+    if (cast !== undefined && isFloatWeight(model, second)) found.add(cast);
+  }
+  return found;
+}
+
+const isFloatWeight = (model: Model, name: string): boolean =>
+  isFloat(model.graph.weights.get(name)?.dtype ?? "string");
+
+/** The scales that go with {@link scaledWeights}. */
+function scaleNames(model: Model): string[] {
+  const { weights, nodes } = model.graph;
+  const scaled = scaledWeights(model);
+  const casts = new Set(
+    nodes.filter((n) => n.inputs.length === 1 && scaled.has(n.inputs[0] ?? "")).map((n) => n.outputs[0] ?? ""),
+  );
+  return nodes.flatMap(({ inputs: [first = "", second = ""] }) =>
+    (scaled.has(first) || casts.has(first)) && weights.has(second) ? [second] : [],
+  );
+}
