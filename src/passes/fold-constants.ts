@@ -11,23 +11,25 @@ import { rewriting, type Site } from "./rewrite.ts";
 
 /** Up to this many bytes a type may widen: storage formats (int8 weights behind Cast) are kept as they are. */
 const WIDENED = 1024;
-/** How much larger than what it is made from one folded constant may be, in bytes, and all together, in parts of the weights. */
+/** How many bytes one constant may add to the file, or, of the bytes of all weights, all of them together. */
 const SWELL_ONE = 64 * 1024;
 const SWELL_ALL = 0.02;
+/** What is larger than this on the way is not computed. */
+const LARGEST = 256 * 1024 * 1024;
 
 /**
  * Makes weights of what is computed from weights alone, with the numbers ONNX Runtime computes, all in one session.
- * Left as they are: random numbers, nodes that make the file larger, and storage formats.
+ * Left as they are: random numbers, results that make the file larger, and storage formats.
  */
 export const foldConstants = (): Pass =>
   rewriting("foldConstants", async (site) => {
-    const foldable = foldableNodes(site);
-    const frontier = [...foldable].filter((node) => node.outputs.some((name) => isReadElsewhere(site, foldable, name)));
-    if (frontier.length === 0) return;
-    const names = frontier.flatMap((node) => node.outputs.filter((name) => name !== ""));
-    const values = await evaluate(site, foldable, names);
+    const computable = computableNodes(site);
+    const results = resultsWorthKeeping(site, computable);
+    if (results.length === 0) return;
+    const names = results.flatMap((node) => node.outputs.filter((name) => name !== ""));
+    const values = await evaluate(site, computable, names);
     if (values === undefined) return;
-    for (const node of frontier) {
+    for (const node of results) {
       const made = node.outputs.map((name) => values.get(name));
       if (node.outputs.some((name, i) => name !== "" && made[i] === undefined)) continue;
       site.edit.harden(node, made as Tensor[]);
@@ -35,63 +37,71 @@ export const foldConstants = (): Pass =>
     }
   });
 
-function foldableNodes(site: Site): Set<Node> {
+/** The nodes that read only constants or each other, in order, with the bytes of the constants each rests on. */
+function computableNodes(site: Site): Map<Node, number> {
   const { graph, edit, fact } = site;
-  const foldable = new Set<Node>();
-  const computed = new Set<string>();
-  let spare = SWELL_ALL * [...site.model.graph.weights.values()].reduce((sum, t) => sum + bytesOf(t), 0);
+  const restsOn = new Map<Node, number>();
   for (const node of graph.nodes) {
     const rule = ruleOf(node);
     if (rule === undefined || rule.deterministic === false || subgraphs(node).length > 0) continue;
-    if (node.outputs.some((name) => edit.isOutput(name))) continue;
-    if (!node.inputs.every((name) => name === "" || computed.has(name) || site.constant(name) !== undefined)) continue;
-    const growth = growthOf(node, fact);
-    if (growth === undefined || (growth > SWELL_ONE && growth > spare)) continue;
-    if (growth > SWELL_ONE) spare -= growth;
-    foldable.add(node);
-    for (const name of node.outputs) computed.add(name);
+    if (node.outputs.some((name) => edit.isOutput(name)) || !isModest(node, fact)) continue;
+    let bytes: number | undefined = 0;
+    for (const name of node.inputs) {
+      const tensor = site.constant(name);
+      const writer = edit.writerOf(name);
+      const share: number | undefined = tensor ? bytesOf(tensor) : name === "" ? 0 : writer && restsOn.get(writer);
+      bytes =
+        bytes === undefined || share === undefined ? undefined : bytes + share / (edit.readersOf(name).length || 1);
+    }
+    if (bytes !== undefined) restsOn.set(node, bytes);
   }
-  return foldable;
+  return restsOn;
+}
+
+/**
+ * The nodes whose results the rest of the graph reads, but for those that would make the file too large; those that
+ * such a one reads take its place. What a result rests on is freed by it, in the share of who else reads it.
+ */
+function resultsWorthKeeping(site: Site, computable: Map<Node, number>): Node[] {
+  let spare = SWELL_ALL * [...site.model.graph.weights.values()].reduce((sum, t) => sum + bytesOf(t), 0);
+  const results: Node[] = [];
+  for (const [node, freed] of [...computable].reverse()) {
+    const readers = node.outputs.flatMap((name) => site.edit.readersOf(name));
+    if (readers.every((reader) => computable.has(reader))) continue;
+    const growth = node.outputs.reduce((sum, name) => sum + (sizeOf(site.fact(name)) ?? 0), -freed);
+    if (growth > Math.max(SWELL_ONE, spare)) computable.delete(node);
+    else results.push(node);
+    if (growth > SWELL_ONE && growth <= spare) spare -= growth;
+  }
+  return results.reverse();
 }
 
 const bytesOf = ({ dtype, shape }: Tensor): number => byteSize(dtype, elements(shape));
 
-/** Bytes that the outputs take more than the inputs; undefined where sizes are unknown or a type widens. */
-function growthOf(node: Node, fact: Site["fact"]): number | undefined {
-  let before = 0;
-  let after = 0;
-  let bits = 0;
-  for (const name of node.inputs) {
-    if (name === "") continue;
-    const known = fact(name);
-    before += sizeOf(known) ?? 0;
-    bits = Math.max(bits, BITS[known?.dtype ?? "float32"]);
-  }
-  for (const name of node.outputs) {
-    if (name === "") continue;
+/** Whether the sizes of a node's results are known and not absurd, and no type widens that saves bytes in the file. */
+function isModest(node: Node, fact: Site["fact"]): boolean {
+  const bits = Math.max(0, ...node.inputs.map((name) => (name === "" ? 0 : BITS[fact(name)?.dtype ?? "float32"])));
+  return node.outputs.every((name) => {
     const known = fact(name);
     const size = sizeOf(known);
-    if (known === undefined || size === undefined || BITS[known.dtype] < 8) return undefined;
-    if (size > WIDENED && bits > 0 && BITS[known.dtype] > bits) return undefined;
-    after += size;
-  }
-  return node.op === "DequantizeLinear" && after > WIDENED ? undefined : after - before;
+    if (name === "" || known === undefined || size === undefined) return name === "";
+    const widens = node.op === "DequantizeLinear" || (bits > 0 && BITS[known.dtype] > bits);
+    return size <= LARGEST && BITS[known.dtype] >= 8 && !(widens && size > WIDENED);
+  });
 }
 
 function sizeOf(fact: Fact | undefined): number | undefined {
   return fact?.shape?.every(isKnown) ? byteSize(fact.dtype, elements(fact.shape as readonly number[])) : undefined;
 }
 
-const isReadElsewhere = ({ edit }: Site, foldable: ReadonlySet<Node>, name: string): boolean =>
-  edit.readersOf(name).some((reader) => !foldable.has(reader));
-
 /** The values of names in a model of the nodes alone; undefined where ONNX Runtime has no kernel for one of them. */
 async function evaluate(
   site: Site,
-  nodes: ReadonlySet<Node>,
+  computable: ReadonlyMap<Node, number>,
   names: readonly string[],
 ): Promise<ReadonlyMap<string, Tensor> | undefined> {
   const weights = new Map<string, Tensor>();
+  const nodes = [...computable.keys()];
   for (const node of nodes) {
     for (const name of node.inputs) {
       const tensor = site.constant(name);
@@ -99,7 +109,7 @@ async function evaluate(
     }
   }
   const outputs = names.map((name) => ({ name }));
-  const graph: Graph = { name: "constants", inputs: [], outputs, weights, nodes: [...nodes], valueInfo: new Map() };
+  const graph: Graph = { name: "constants", inputs: [], outputs, weights, nodes, valueInfo: new Map() };
   const { opsets, irVersion } = site.model;
   const model: Model = { graph, opsets, irVersion: Math.max(irVersion, 4), functions: [] };
   try {

@@ -145,11 +145,18 @@ export const CASES: readonly Case[] = [
     model: modelOf(
       graphOf(
         image,
-        [node("Conv x w > a"), batchNorm("n", "a", "b"), node("Conv x w > c"), node("Relu c > d"), node("Add b d > y")],
+        [
+          node("Conv x w > a"),
+          batchNorm("n", "a", "b"),
+          node("Sigmoid x > z"),
+          node("Conv z w > c"),
+          node("Relu c > d"),
+          node("Add b d > y"),
+        ],
         { w: weights(3, 4, 1, 1), ...norm("n", 3) },
       ),
     ),
-    left: ["Conv", "Conv", "Relu", "Add"],
+    left: ["Conv", "Sigmoid", "Conv", "Relu", "Add"],
   },
   {
     says: "Mul, Sub, Div and Add by a number per channel after a Conv",
@@ -257,12 +264,14 @@ export const CASES: readonly Case[] = [
           node("ReduceSum z > zs", { keepdims: int(0) }),
           node("Exp zs2 > ze"),
           node("Mul a ze > b"),
-          node("Mul b zs > y"),
+          node("Mul b zs > d"),
+          node("ConstantOfShape wide > l", { value: tensor(float32s([1], [1])) }),
+          node("Add d l > y"),
         ],
-        { big: int64s([300, 300]), zs2: float32s([1], [0.5]) },
+        { big: int64s([300, 300]), wide: int64s([30000, 1, 4]), zs2: float32s([1], [0.5]) },
       ),
     ),
-    left: ["MatMul", "ConstantOfShape", "ReduceSum", "Mul"],
+    left: ["MatMul", "Mul", "Mul", "ConstantOfShape", "Add"],
   },
   {
     says: "nodes that change nothing",

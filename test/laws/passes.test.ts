@@ -61,12 +61,16 @@ describe.skipIf(real("models") === undefined)(real("models") ? "a pass on real m
       if (size > 1e6 && performance.now() - started > SECONDS * 1000) context.skip("the time for large models is up");
       const model = await loadReal(name);
       const passed = size > 1e6 ? PASSES.slice(-1) : PASSES;
-      for (const [pass, within] of passed) await law(model, pass, within);
+      let left = model;
+      for (const [pass, within] of passed) left = await law(model, pass, within);
+      expect(opsOf(left.graph).length, "no more nodes than onnxsim and OnnxSlim leave").toBeLessThanOrEqual(
+        fewestOfPeers(name),
+      );
     });
 });
 
-/** Same predictions, idempotent, input untouched, verified, loads in ONNX Runtime as stock as it came. */
-async function law(model: Model, pass: passes.Pass, within: number): Promise<void> {
+/** Same predictions, idempotent, input untouched, verified, loads in ONNX Runtime; gives what the pass made. */
+async function law(model: Model, pass: passes.Pass, within: number): Promise<Model> {
   const before = await toBytes(model);
   const result = await pass.run(model);
   expect(Buffer.compare(await toBytes(model), before), "the model given is as it was").toBe(0);
@@ -75,7 +79,7 @@ async function law(model: Model, pass: passes.Pass, within: number): Promise<voi
   const again = await pass.run(result.model);
   expect(again.changes).toEqual([]);
   expect(again.model).toBe(result.model);
-  if (result.model === model) return;
+  if (result.model === model) return model;
   const feeds = feedsOf(model.graph);
   const wanted = await outputsOf(before, feeds);
   const got = await outputsOf(await toBytes(result.model), feeds);
@@ -84,6 +88,7 @@ async function law(model: Model, pass: passes.Pass, within: number): Promise<voi
     expect(got[name]?.shape).toEqual(value.shape);
     expect(difference(value, got[name] as TensorData), name).toBeLessThanOrEqual(within);
   }
+  return result.model;
 }
 
 async function outputsOf(model: Uint8Array, feeds: Record<string, TensorData>): Promise<Record<string, TensorData>> {
@@ -126,6 +131,13 @@ function feedsOf(graph: Graph): Record<string, TensorData> {
 
 const opsOf = (graph: Graph): string[] =>
   graph.nodes.flatMap((node) => [node.op, ...subgraphs(node).flatMap((inner) => opsOf(inner.graph))]);
+
+/** The fewest nodes that another tool leaves of a model, as measured in bench/peers. */
+function fewestOfPeers(name: string): number {
+  const results = fileURLToPath(new URL("../../bench/peers/results/simplify.json", import.meta.url));
+  const { models } = JSON.parse(readFileSync(results, "utf8")) as { models: { model: string; best: number }[] };
+  return models.find((m) => m.model === name)?.best ?? Number.POSITIVE_INFINITY;
+}
 
 /** The real models by size, small ones first. */
 function realModels(): [name: string, bytes: number][] {
