@@ -87,7 +87,7 @@ describe("multiply-adds", () => {
 describe("the axis of per-channel scales", () => {
   const channel = (n: Mapped): number | undefined => {
     const axes = axesOf(n);
-    return "frozen" in axes ? undefined : channelAxis(axes.pattern, 1);
+    return "frozen" in axes ? undefined : channelAxis(axes.pattern, 1, n.inputs[1]?.shape?.length ?? 0);
   };
 
   it("is 0 for Conv, 1 for ConvTranspose, the last for MatMul, and by transB for Gemm", () => {

@@ -220,16 +220,23 @@ function isOutput(letter: string, pattern: AxisPattern, right: ReadonlySet<strin
 }
 
 /**
- * The axis of a weight along which its scales lie when it is quantized per channel: the one with a letter that reaches
- * the output and that the activation (`data`) has not: 0 for Conv, 1 for ConvTranspose, the last for MatMul.
+ * The place, among the terms of a weight, of the axis along which its scales lie when it is quantized per channel: the one
+ * with a letter that reaches the output and that the activation (`data`) has not.
  */
-export function channelAxis(pattern: AxisPattern, weight: number, data = 0): number | undefined {
+export function channelTerm(pattern: AxisPattern, weight: number, data = 0): number | undefined {
   const outputs = new Set(pattern.outputs.flat().flatMap(lettersOf));
   const other = new Set((pattern.inputs[data] ?? []).flatMap(lettersOf));
-  const at = (pattern.inputs[weight] ?? []).findIndex((term) =>
-    lettersOf(term).some((letter) => outputs.has(letter) && !other.has(letter)),
-  );
+  const terms = pattern.inputs[weight] ?? [];
+  const at = terms.findIndex((term) => lettersOf(term).some((letter) => outputs.has(letter) && !other.has(letter)));
   return at < 0 ? undefined : at;
+}
+
+/** As {@link channelTerm}, as an axis of a weight of this rank: 0 for Conv, 1 for ConvTranspose, the last for MatMul. */
+export function channelAxis(pattern: AxisPattern, weight: number, rank: number): number | undefined {
+  const at = channelTerm(pattern, weight);
+  const terms = pattern.inputs[weight] ?? [];
+  if (at === undefined) return undefined;
+  return terms.slice(0, at).some((term) => term.kind === "rest") ? rank - (terms.length - at) : at;
 }
 
 /** Whether two shapes are the same size axis by axis. */
