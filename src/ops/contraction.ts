@@ -37,7 +37,7 @@ const matMul = defineOp({
   since: 1,
   infer: (n) => [fact(required(n, 0).dtype, matmulShape(n, required(n, 0).shape, required(n, 1).shape))],
   axes: (n) => matmulAxes(n),
-  quant: { kind: "contraction", weight: 1 },
+  quant: { kind: "contraction", weight: 1, floatOutput: true },
 });
 
 /** com.microsoft's "trans batch": the first axis moves to just before the last. */
@@ -89,7 +89,7 @@ const gemm = defineOp({
     if (n.node.inputs.length < 3) return `${a},${b} -> ac`;
     return `${a},${b},${addend(n, n.inputs[2])} -> ac`;
   },
-  quant: { kind: "contraction", weight: 1, bias: 2 },
+  quant: { kind: "contraction", weight: 1, bias: 2, floatOutput: true },
 });
 
 /** The axes of Gemm's C: those of the result, 1 where it is broadcast. */

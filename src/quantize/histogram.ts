@@ -1,0 +1,101 @@
+import type { ValueStatistics } from "./types.ts";
+
+/** Bins on either side of zero. */
+const SIDE = 4096;
+/** Weight of one example in the running averages; ONNX Runtime's averaging_constant. */
+const AVERAGING = 0.01;
+
+/**
+ * Counts a stream of numbers in constant memory. Bins lie on a grid of powers of two around zero; when a number falls
+ * outside, neighbouring bins become one. So the counts are exact, and the same in whatever portions the numbers come.
+ */
+export class Histogram {
+  #bins = new Float64Array(2 * SIDE);
+  #width = 0;
+  #min = Infinity;
+  #max = -Infinity;
+  #averageMin = Number.NaN;
+  #averageMax = Number.NaN;
+  #zeros = 0;
+  #broken = 0;
+
+  /** Adds the numbers of `examples` examples, one after the other. */
+  add(values: Float32Array, examples = 1): void {
+    const parts = values.length % examples === 0 ? examples : 1;
+    const size = values.length / parts;
+    for (let i = 0; i < parts; i++) this.#addExample(values.subarray(i * size, (i + 1) * size));
+  }
+
+  #addExample(values: Float32Array): void {
+    const { min, max, finite } = extent(values);
+    if (min > max) {
+      this.#broken += values.length;
+      return;
+    }
+    this.#min = Math.min(this.#min, min);
+    this.#max = Math.max(this.#max, max);
+    const first = Number.isNaN(this.#averageMin);
+    this.#averageMin = first ? min : this.#averageMin + AVERAGING * (min - this.#averageMin);
+    this.#averageMax = first ? max : this.#averageMax + AVERAGING * (max - this.#averageMax);
+    this.#reach(Math.max(-min, max));
+    this.#count(finite ? values : values.filter(Number.isFinite));
+    if (!finite) this.#broken += values.length - values.filter(Number.isFinite).length;
+  }
+
+  #count(values: Float32Array): void {
+    const bins = this.#bins;
+    const perBin = this.#width === 0 ? 0 : 1 / this.#width;
+    let zeros = 0;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
+      if (value === 0) zeros++;
+      else bins[(value * perBin + SIDE) | 0]!++;
+    }
+    this.#zeros += zeros;
+  }
+
+  /** Makes bins wide enough for numbers of this magnitude. */
+  #reach(magnitude: number): void {
+    if (magnitude === 0) return;
+    // Below 2^-140 a bin would be narrower than numbers are dense.
+    if (this.#width === 0) this.#width = 2 ** Math.max(-140, Math.floor(Math.log2(magnitude)) - Math.log2(SIDE));
+    while (magnitude >= this.#width * SIDE) {
+      const merged = new Float64Array(2 * SIDE);
+      for (let i = 0; i < 2 * SIDE; i++) merged[((i - SIDE) >> 1) + SIDE]! += this.#bins[i]!;
+      this.#bins = merged;
+      this.#width *= 2;
+    }
+  }
+
+  /** What was counted so far. */
+  result(): ValueStatistics {
+    const any = this.#min <= this.#max;
+    const from = this.#bins.findIndex((count) => count > 0);
+    const to = this.#bins.findLastIndex((count) => count > 0);
+    return {
+      min: any ? this.#min : 0,
+      max: any ? this.#max : 0,
+      averageMin: any ? this.#averageMin : 0,
+      averageMax: any ? this.#averageMax : 0,
+      width: this.#width,
+      first: from < 0 ? 0 : from - SIDE,
+      bins: from < 0 ? new Float64Array(0) : this.#bins.slice(from, to + 1),
+      zeros: this.#zeros,
+      broken: this.#broken,
+    };
+  }
+}
+
+/** The smallest and largest finite number, and whether all are finite. */
+function extent(values: Float32Array): { min: number; max: number; finite: boolean } {
+  let [min, max, check] = [Infinity, -Infinity, 0];
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    check += value * 0;
+    if (value < min) min = value;
+    if (value > max) max = value;
+  }
+  if (check === 0) return { min, max, finite: true };
+  const finite = values.filter(Number.isFinite);
+  return finite.length === 0 ? { min: Infinity, max: -Infinity, finite: false } : { ...extent(finite), finite: false };
+}

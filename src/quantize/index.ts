@@ -1,0 +1,17 @@
+export { calibrate } from "./calibrate.ts";
+export { rangesBy } from "./ranges.ts";
+export { type SensitivityOptions, sensitivity } from "./sensitivity.ts";
+export { quantizeStatic } from "./static.ts";
+export { storeWeights } from "./storage.ts";
+export type {
+  CalibrateOptions,
+  CalibrationMethod,
+  LayerSensitivity,
+  QuantizeStaticOptions,
+  Range,
+  RangeOptions,
+  Ranges,
+  Statistics,
+  StoreWeightsOptions,
+  ValueStatistics,
+} from "./types.ts";

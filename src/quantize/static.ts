@@ -1,0 +1,121 @@
+import { MinnowError } from "../errors.ts";
+import type { Model } from "../ir/graph.ts";
+import { titleOf } from "../ir/walk.ts";
+import { type Change, type Json, optimize, type Pass, type PassResult } from "../passes/index.ts";
+import { merged } from "../passes/pass.ts";
+import { measureCorrections } from "./bias-correction.ts";
+import { observe } from "./calibrate.ts";
+import { insertQuantization } from "./insert.ts";
+import { type Plan, planOf } from "./plan.ts";
+import { rangesBy } from "./ranges.ts";
+import { METHODS, type QuantizeStaticOptions, type Statistics } from "./types.ts";
+
+/**
+ * Static 8-bit quantization, calibrated on examples: a graph of QuantizeLinear and DequantizeLinear that ONNX Runtime
+ * (1.16 and later) turns into integer kernels as a whole. Inputs and outputs stay float and keep their names, as do all
+ * the model's values. It optimizes the model first, since normalization must lie in the weights. A model in which nothing
+ * can be quantized comes back as it was, with a change that says why.
+ * Throws a MinnowError `quantize/…` for wrong options at once, and for weights that are not finite when it runs.
+ * Sources: Jacob et al., arXiv 1712.05877; ONNX Runtime, "Quantize ONNX models".
+ *
+ * @example
+ * const { model: small, changes } = await quantizeStatic({ data: photos.take(200) }).run(model);
+ */
+export function quantizeStatic(options: QuantizeStaticOptions): Pass {
+  check(options);
+  return { name: "quantizeStatic", options: recorded(options), run: (model) => quantized(model, options) };
+}
+
+async function quantized(given: Model, options: QuantizeStaticOptions): Promise<PassResult> {
+  const { model: base, changes } = await optimize().run(given);
+  const plan = planOf(base, options);
+  const left = merged(
+    plan.left.map(({ node, why }) => ({ what: `Left a layer in float: ${why}.`, at: titleOf(node) })),
+  );
+  if (plan.contractions.length === 0) {
+    const nothing = { what: "Found no layer to quantize: none has a constant float32 weight.", at: "model" };
+    return { model: given, changes: left.length > 0 ? left : [nothing] };
+  }
+  const statistics = await statisticsFor(base, plan, options);
+  const ranges = rangesBy(options.method ?? "minmax", statistics, options);
+  const insert = (corrections?: Parameters<typeof insertQuantization>[4]) =>
+    insertQuantization(base, plan, ranges, options, corrections);
+  let result = await insert();
+  if (options.biasCorrection === true) {
+    const corrections = await measureCorrections(base, result.model, plan, options);
+    result = await insert(corrections);
+  }
+  return {
+    model: result.model,
+    changes: [...changes, ...summary(plan, options), ...result.changes, ...broken(statistics), ...left],
+  };
+}
+
+/** The statistics given, completed where they lack values and there is data. */
+async function statisticsFor(model: Model, plan: Plan, options: QuantizeStaticOptions): Promise<Statistics> {
+  const { statistics, data } = options;
+  const needed = [...plan.values.values()].filter((v) => v.like === v.name && !v.range).map((v) => v.name);
+  const missing = needed.filter((name) => !statistics?.values.has(name));
+  if (missing.length === 0 && statistics !== undefined) return statistics;
+  if (data === undefined)
+    throw new MinnowError(
+      `The statistics know nothing of ${missing.length} of ${needed.length} values, "${missing[0]}" among them.`,
+      {
+        code: "quantize/statistics",
+        mend: "Calibrate the same model after optimize, or give data as well.",
+      },
+    );
+  const more = await observe(model, missing, data, options);
+  return { ...more, values: new Map([...(statistics?.values ?? []), ...more.values]) };
+}
+
+function summary(plan: Plan, options: QuantizeStaticOptions): Change[] {
+  const { activationType = "uint8", weightType = "int8", perChannel = true, biasCorrection = false } = options;
+  const scales = perChannel ? "a scale for each channel" : "one scale each";
+  const first = plan.contractions[0]!.node;
+  const changes: Change[] = plan.contractions.map(({ node }) => ({
+    what: `Quantized a layer: ${activationType} activations, ${weightType} weights with ${scales}.`,
+    at: titleOf(node),
+  }));
+  if (biasCorrection) changes.push({ what: "Corrected biases by the mean error of each channel.", at: titleOf(first) });
+  return merged(changes);
+}
+
+const broken = ({ values }: Statistics): Change[] =>
+  merged(
+    [...values]
+      .filter(([, seen]) => seen.broken > 0)
+      .map(([name]) => ({ what: "Passed over NaN and infinite numbers in a value.", at: `value "${name}"` })),
+  );
+
+/** The options a recipe can hold. */
+function recorded({ data, statistics, signal, onProgress, threads, ...rest }: QuantizeStaticOptions): Json {
+  return rest as Json;
+}
+
+function check(options: QuantizeStaticOptions): void {
+  const types = ["uint8", "int8"];
+  oneOf("method", options.method, METHODS);
+  oneOf("activationType", options.activationType, types);
+  oneOf("weightType", options.weightType, types);
+  rangesBy("percentile", { values: new Map(), samples: 0, skipped: 0 }, options);
+  if (options.data === undefined && options.statistics === undefined)
+    throw new MinnowError("Static quantization is calibrated, and there is neither data nor statistics.", {
+      code: "quantize/no-data",
+      mend: "Give 100 to 500 typical examples as data; storeWeights needs none.",
+    });
+  if (options.biasCorrection === true && options.data === undefined)
+    throw new MinnowError("Bias correction measures on examples, and there is no data.", {
+      code: "quantize/no-data",
+      at: "biasCorrection",
+      mend: "Give data beside the statistics.",
+    });
+}
+
+function oneOf(option: string, value: unknown, choices: readonly string[]): void {
+  if (value === undefined || choices.includes(value as string)) return;
+  throw new MinnowError(`It is ${JSON.stringify(value)}; it can be ${choices.join(", ")}.`, {
+    code: "quantize/option",
+    at: option,
+  });
+}

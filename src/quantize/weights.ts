@@ -1,0 +1,97 @@
+import { MinnowError } from "../errors.ts";
+import { elements, readFloats, type Tensor, tensorOf } from "../ir/tensor.ts";
+import { LEAST_SCALE, type QuantType, roundEven } from "./affine.ts";
+
+export interface WeightOptions {
+  readonly type: QuantType;
+  /** The axis with a scale for each index; left out, one scale for all. */
+  readonly axis?: number | undefined;
+  readonly symmetric: boolean;
+  /** 7 bits. */
+  readonly reduceRange?: boolean;
+  /** Scales are at least this, per channel. */
+  readonly leastScales?: ArrayLike<number> | undefined;
+}
+
+/** A weight in 8 bits: value = (level − zeroPoint)·scale of its channel. */
+export interface QuantizedWeight {
+  readonly tensor: Tensor;
+  /** One for each channel, or one. */
+  readonly scales: Float32Array;
+  readonly zeroPoints: Int32Array;
+}
+
+/** Levels of a symmetric and of an asymmetric weight around its zero point; 64 is the bound of ONNX Runtime's reduce_range. */
+const levelsOf = ({ type, symmetric, reduceRange = false }: WeightOptions): readonly [number, number] => {
+  const [low, high] = symmetric ? (reduceRange ? [-64, 64] : [-127, 127]) : reduceRange ? [-64, 63] : [-128, 127];
+  return type === "int8" ? [low, high] : [low + 128, high + 128];
+};
+
+/** Rounds a weight to 8 bits, halves to even. A MinnowError names a weight that holds NaN or infinity. */
+export async function quantizeWeight(name: string, weight: Tensor, options: WeightOptions): Promise<QuantizedWeight> {
+  const values = await finiteFloats(name, weight);
+  const parts = partsOf(weight.shape, options.axis);
+  const [first, last] = levelsOf(options);
+  const scales = new Float32Array(parts.channels);
+  const zeroPoints = new Int32Array(parts.channels).fill(options.type === "uint8" ? 128 : 0);
+  const { low, high } = extents(values, parts);
+  for (let c = 0; c < parts.channels; c++) {
+    const least = Math.max(LEAST_SCALE, options.leastScales?.[c] ?? 0);
+    const spread = options.symmetric
+      ? Math.max(-low[c]!, high[c]!) / ((last - first) / 2)
+      : (high[c]! - low[c]!) / (last - first);
+    scales[c] = atLeast(spread, least);
+    if (!options.symmetric) zeroPoints[c] = Math.min(last, Math.max(first, roundEven(first - low[c]! / scales[c]!)));
+  }
+  const levels = new Uint8Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    const c = parts.channelOf(i);
+    const level = roundEven(values[i]! / scales[c]!) + zeroPoints[c]!;
+    levels[i] = Math.min(last, Math.max(first, level));
+  }
+  return { tensor: tensorOf(options.type, weight.shape, levels), scales, zeroPoints };
+}
+
+/** A float32 that is not below either. */
+function atLeast(spread: number, least: number): number {
+  const scale = Math.fround(Math.max(spread, least));
+  return scale < least ? Math.fround(scale * (1 + 2 ** -22)) : scale;
+}
+
+/** How the elements of a shape fall into channels. */
+export interface Parts {
+  readonly channels: number;
+  channelOf(index: number): number;
+}
+
+export function partsOf(shape: readonly number[], axis: number | undefined): Parts {
+  if (axis === undefined) return { channels: 1, channelOf: () => 0 };
+  const channels = shape[axis]!;
+  const inner = elements(shape.slice(axis + 1));
+  return { channels, channelOf: (i) => Math.floor(i / inner) % channels };
+}
+
+function extents(values: Float32Array, { channels, channelOf }: Parts): { low: Float64Array; high: Float64Array } {
+  const low = new Float64Array(channels);
+  const high = new Float64Array(channels);
+  for (let i = 0; i < values.length; i++) {
+    const c = channelOf(i);
+    const value = values[i]!;
+    if (value < low[c]!) low[c] = value;
+    if (value > high[c]!) high[c] = value;
+  }
+  return { low, high };
+}
+
+/** The numbers of a weight, all of them finite. */
+export async function finiteFloats(name: string, weight: Tensor): Promise<Float32Array> {
+  const values = await readFloats(weight);
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0)
+    throw new MinnowError(`It holds ${values[bad]} at element ${bad} of [${weight.shape}].`, {
+      code: "quantize/broken-weight",
+      at: `weight "${name}"`,
+      mend: "Numbers that are not finite cannot be quantized; train or export the model again.",
+    });
+  return values;
+}
