@@ -4,12 +4,14 @@ import { contractions } from "./contraction.ts";
 import { convolutions } from "./conv.ts";
 import { keyOf, type OpRule } from "./define.ts";
 import { misc } from "./misc.ts";
+import { moves } from "./move.ts";
 import { normalizations } from "./norm.ts";
 import { pools } from "./pool.ts";
 import { quantizers } from "./quant.ts";
 import { random } from "./random.ts";
 import { reduce } from "./reduce.ts";
 import { shapes } from "./shape.ts";
+import { slices } from "./slice.ts";
 import { unary } from "./unary.ts";
 
 /** Every operator Minnow knows, family by family. The one list. */
@@ -18,12 +20,14 @@ export const OPS: readonly OpRule[] = [
   ...contractions,
   ...convolutions,
   ...misc,
+  ...moves,
   ...normalizations,
   ...pools,
   ...quantizers,
   ...random,
   ...reduce,
   ...shapes,
+  ...slices,
   ...unary,
 ];
 
