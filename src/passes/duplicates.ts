@@ -92,10 +92,17 @@ const mayMerge = (tensor: Tensor): boolean =>
   BITS[tensor.dtype] >= 8 &&
   (elements(tensor.shape) === 1 || sizeOf(tensor) > 16 * SMALL_BYTES || !isFloat(tensor.dtype));
 
-/** Type, shape and the first bytes: what differs here is not read further. */
+const starts = new WeakMap<Tensor, string>();
+
+/** Type, shape and the first bytes, kept: what differs here is not read further. */
 async function startOf(tensor: Tensor): Promise<string> {
-  const start = tensor.bytes ?? (await tensor.read({ offset: 0, length: Math.min(256, sizeOf(tensor)) }));
-  return `${tensor.dtype}[${tensor.shape}]:${start.subarray(0, 256)}`;
+  let start = starts.get(tensor);
+  if (start === undefined) {
+    const bytes = tensor.bytes ?? (await tensor.read({ offset: 0, length: Math.min(256, sizeOf(tensor)) }));
+    start = `${tensor.dtype}[${tensor.shape}]:${bytes.subarray(0, 256)}`;
+    starts.set(tensor, start);
+  }
+  return start;
 }
 
 async function equal(a: Tensor, b: Tensor): Promise<boolean> {

@@ -1,11 +1,14 @@
+import { MinnowError } from "../errors.ts";
 import { subgraphs } from "../ir/attrs.ts";
 import { isKnown } from "../ir/dim.ts";
 import { BITS, byteSize } from "../ir/dtype.ts";
 import type { Graph, Model, Node } from "../ir/graph.ts";
-import { elements, type Tensor, type TypedArray, tensorOf } from "../ir/tensor.ts";
+import { elements, lazyTensor, type Tensor, type TypedArray, tensorOf } from "../ir/tensor.ts";
+import { titleOf } from "../ir/walk.ts";
 import type { Fact } from "../ops/define.ts";
 import { ruleOf } from "../ops/index.ts";
 import { openSession } from "../runtime/index.ts";
+import { isReal } from "./numbers.ts";
 import type { Pass } from "./pass.ts";
 import { rewriting, type Site } from "./rewrite.ts";
 
@@ -17,6 +20,10 @@ const SWELL_ALL = 0.02;
 /** What is larger than this on the way is not computed. */
 const LARGEST = 256 * 1024 * 1024;
 
+/** What only moves elements and is larger than this is computed when the weight is read, so that nothing large is held. */
+const HELD = 1024 * 1024;
+const MOVES: ReadonlySet<string> = new Set(["Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"]);
+
 /**
  * Makes weights of what is computed from weights alone, with the numbers ONNX Runtime computes, all in one session.
  * Left as they are: random numbers, results that make the file larger, and storage formats.
@@ -26,16 +33,44 @@ export const foldConstants = (): Pass =>
     const computable = computableNodes(site);
     const results = resultsWorthKeeping(site, computable);
     if (results.length === 0) return;
-    const names = results.flatMap((node) => node.outputs.filter((name) => name !== ""));
-    const values = await evaluate(site, computable, names);
-    if (values === undefined) return;
-    for (const node of results) {
-      const made = node.outputs.map((name) => values.get(name));
-      if (node.outputs.some((name, i) => name !== "" && made[i] === undefined)) continue;
-      site.edit.harden(node, made as Tensor[]);
-      site.note(`Made a constant of what ${node.op} computes from constants.`, node);
+    const held = results.filter((node) => !harden(site, node, deferred(site, node)));
+    const values = held.length === 0 ? undefined : await evaluate(modelOf(site, [...computable.keys()], held));
+    for (const node of held) {
+      if (values !== undefined)
+        harden(
+          site,
+          node,
+          node.outputs.map((name) => values.get(name)),
+        );
     }
   });
+
+/** Puts the values in the place of the node; false where one of them is missing. */
+function harden(site: Site, node: Node, values: readonly (Tensor | undefined)[]): boolean {
+  if (node.outputs.some((name, i) => name !== "" && values[i] === undefined)) return false;
+  site.edit.harden(node, values as Tensor[]);
+  site.note(`Made a constant of what ${node.op} computes from constants.`, node);
+  return true;
+}
+
+/** The large result of a row of nodes that only move elements, to be computed when it is read. */
+function deferred(site: Site, node: Node): Tensor[] {
+  const row: Node[] = [];
+  for (let at: Node | undefined = node; at !== undefined; at = site.edit.writerOf(at.inputs[0] ?? "")) row.unshift(at);
+  const [name = ""] = node.outputs;
+  const { dtype = "float32", shape } = site.fact(name) ?? {};
+  const others = row.flatMap((one) => one.inputs.slice(1));
+  if ((sizeOf(site.fact(name)) ?? 0) <= HELD || !isReal(dtype) || dtype === "bfloat16") return [];
+  if (!row.every((one) => one.domain === "" && MOVES.has(one.op)) || !others.every((n) => site.constant(n))) return [];
+  const model = modelOf(site, row, [node]);
+  const compute = async () => {
+    const value = (await evaluate(model))?.get(name);
+    if (value === undefined)
+      throw new MinnowError("ONNX Runtime cannot compute this constant.", { code: "runtime/run", at: titleOf(node) });
+    return value.read();
+  };
+  return [lazyTensor(dtype, shape as readonly number[], compute)];
+}
 
 /** The nodes that read only constants or each other, in order, with the bytes of the constants each rests on. */
 function computableNodes(site: Site): Map<Node, number> {
@@ -94,24 +129,20 @@ function sizeOf(fact: Fact | undefined): number | undefined {
   return fact?.shape?.every(isKnown) ? byteSize(fact.dtype, elements(fact.shape as readonly number[])) : undefined;
 }
 
-/** The values of names in a model of the nodes alone; undefined where ONNX Runtime has no kernel for one of them. */
-async function evaluate(
-  site: Site,
-  computable: ReadonlyMap<Node, number>,
-  names: readonly string[],
-): Promise<ReadonlyMap<string, Tensor> | undefined> {
+/** A model of some nodes alone, with the constants they read, that gives the results of some of them. */
+function modelOf(site: Site, nodes: readonly Node[], results: readonly Node[]): Model {
   const weights = new Map<string, Tensor>();
-  const nodes = [...computable.keys()];
-  for (const node of nodes) {
-    for (const name of node.inputs) {
-      const tensor = site.constant(name);
-      if (tensor !== undefined) weights.set(name, tensor);
-    }
+  for (const name of nodes.flatMap((node) => node.inputs)) {
+    const tensor = site.constant(name);
+    if (tensor !== undefined) weights.set(name, tensor);
   }
-  const outputs = names.map((name) => ({ name }));
+  const outputs = results.flatMap((node) => node.outputs.filter((name) => name !== "").map((name) => ({ name })));
   const graph: Graph = { name: "constants", inputs: [], outputs, weights, nodes, valueInfo: new Map() };
-  const { opsets, irVersion } = site.model;
-  const model: Model = { graph, opsets, irVersion: Math.max(irVersion, 4), functions: [] };
+  return { graph, opsets: site.model.opsets, irVersion: Math.max(site.model.irVersion, 4), functions: [] };
+}
+
+/** The outputs of a model without inputs; undefined where ONNX Runtime has no kernel for one of its nodes. */
+async function evaluate(model: Model): Promise<ReadonlyMap<string, Tensor> | undefined> {
   try {
     const session = await openSession(model, { optimization: "disabled" });
     const results = await session.run({});

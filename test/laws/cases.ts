@@ -274,6 +274,30 @@ export const CASES: readonly Case[] = [
     left: ["MatMul", "Mul", "Mul", "ConstantOfShape", "Add"],
   },
   {
+    says: "weights stored in 8 bits, which stay so",
+    model: modelOf(
+      graphOf(
+        ["N", 40],
+        [
+          node("Cast q > c", { to: int(1) }),
+          node("Mul c s > w"),
+          node("MatMul x w > a"),
+          node("DequantizeLinear q s > v"),
+          node("MatMul a v > y"),
+        ],
+        {
+          q: tensorFrom(
+            "int8",
+            [40, 40],
+            Array.from({ length: 1600 }, (_, i) => (i % 251) - 125),
+          ),
+          s: float32s([], [0.01]),
+        },
+      ),
+    ),
+    left: ["Cast", "Mul", "MatMul", "DequantizeLinear", "MatMul"],
+  },
+  {
     says: "nodes that change nothing",
     model: modelOf(
       graphOf(
