@@ -25,7 +25,7 @@ const LEVELS: Readonly<Record<QuantType, readonly [number, number]>> = { uint8: 
  * Spreads the levels of a type over a range, which is widened to hold 0, so that zero is exact. A range of zeros alone
  * counts as 0 … 1.
  */
-export function affineOf([min, max]: Range, { type, symmetric = false, inside = false }: AffineOptions): Affine {
+export function affineOf({ min, max }: Range, { type, symmetric = false, inside = false }: AffineOptions): Affine {
   const [first, last] = LEVELS[type];
   let [low, high] = [Math.min(0, min), Math.max(0, max)];
   if (low === high) [low, high] = [0, 1];

@@ -1,214 +1,255 @@
-import { subgraphs } from "../ir/attrs.ts";
-import { isKnown } from "../ir/dim.ts";
+import { MinnowError } from "../errors.ts";
 import type { Model, Node } from "../ir/graph.ts";
 import { elements, type Tensor } from "../ir/tensor.ts";
-import { type Uses, usesOf } from "../ir/walk.ts";
-import { axesOf, channelAxis, lettersOf, sizesOf } from "../ops/axes.ts";
-import type { Mapped, QuantRule } from "../ops/define.ts";
+import { titleOf, usesOf } from "../ir/walk.ts";
+import { axesOf, channelTerm, lettersOf } from "../ops/axes.ts";
+import type { QuantRule } from "../ops/define.ts";
 import { ruleOf } from "../ops/index.ts";
-import { applied, type Facts, inferModel } from "../ops/infer.ts";
-import type { Range } from "./types.ts";
+import { type Facts, inferModel } from "../ops/infer.ts";
+import { type Channels, channelsOf } from "./channels.ts";
 
-/** A contraction of an activation (input 0) with a constant weight. */
-export interface Layer {
+/** An activation against a constant weight, to be computed in integers. */
+export interface Contraction {
   readonly node: Node;
-  readonly weight: number;
-  /** The input that is added to every output channel, where the operator has such. */
-  readonly bias?: number | undefined;
-  /** The axis of the weight that becomes the output's channels. */
-  readonly axis: number | undefined;
-  /** The axis of the output they lie on. */
-  readonly outputAxis: number | undefined;
-  readonly outputRank: number;
-  /** Every output channel sees one input channel only. */
+  readonly input: string;
+  readonly weight: string;
+  /** Which input of the node the bias is, if the operator has one; its name is "" where the node has none. */
+  readonly bias: { readonly index: number; readonly name: string } | undefined;
+  /** Where the output channels lie. */
+  readonly channel: Channels | undefined;
+  /** Whether each output channel sees one input channel (depthwise convolution). */
   readonly depthwise: boolean;
+  readonly rule: Extract<QuantRule, { kind: "contraction" }>;
 }
 
-/** Values that have one scale and zero point in common. */
-export interface Group {
-  readonly members: string[];
-  /** What writes it cuts it off: no level may lie outside the range. */
-  inside: boolean;
-  /** The range, where the operator determines it. */
-  fixed?: Range;
+/** A value that is rounded to 256 levels. */
+export interface QuantizedValue {
+  readonly name: string;
+  /** The value whose levels it has: its own name, or that of what was moved or picked from to make it. */
+  readonly like: string;
+  /** Whether what writes it cuts it off, so that its levels must lie inside its range. */
+  readonly inside: boolean;
+  /** A range that follows from the operator. */
+  readonly range: readonly [number, number] | undefined;
 }
 
-/** What of a graph is quantized. */
+/** What becomes integer, and what was left in float and why. */
 export interface Plan {
-  readonly layers: readonly Layer[];
-  /** The nodes that run in integers, each with the places of the inputs it reads as integers. */
-  readonly nodes: ReadonlyMap<Node, readonly number[]>;
-  /** The quantized activations. */
-  readonly values: ReadonlyMap<string, Group>;
-  /** Those of them whose writer runs in integers, a clamp behind it included. */
-  readonly written: ReadonlySet<string>;
+  readonly contractions: readonly Contraction[];
+  /** In the order in which they are computed. */
+  readonly values: ReadonlyMap<string, QuantizedValue>;
+  /** Nodes that read quantized values (other nodes read the float value where there is one). */
+  readonly nodes: ReadonlySet<Node>;
+  /** Constants that integer nodes read as they read activations. */
+  readonly constants: ReadonlySet<string>;
+  readonly left: readonly { readonly node: Node; readonly why: string }[];
 }
 
-/** How a node is called in options and results: its name, or what it writes where it has none. */
-export const nameOf = (node: Node): string => node.name || (node.outputs[0] ?? "");
+export interface PlanOptions {
+  /** Names of nodes to leave in float; `*` stands for anything. */
+  readonly nodesToExclude?: readonly string[] | undefined;
+  /** The one contraction to quantize. */
+  readonly only?: Node;
+}
 
 /**
- * Finds what can run in integers: every contraction with a constant weight, and the operators around that compute on
- * integers too where a quantized value reaches them. Ends that only float readers follow stay float.
+ * Decides what to compute in integers: contractions with constant weights, and what stands between them and works on
+ * integers as well. What follows the last contraction stays in float. Only operators' rules are asked, never their names.
  */
-export function planOf(model: Model, included: (node: Node) => boolean = () => true): Plan {
-  const facts = inferModel(model);
-  const uses = usesOf(model.graph);
-  const constants = constantsOf(model);
-  const isFloat32 = (name: string) => facts.get(name)?.dtype === "float32";
-  const layers: Layer[] = [];
-  const nodes = new Map<Node, readonly number[]>();
-  const supplied = new Set<string>();
-  for (const node of model.graph.nodes) {
-    const quant = quantOf(node, model);
-    if (quant === undefined || subgraphs(node).length > 0) continue;
-    if (quant.kind === "clamp") {
-      if (clampOf(node.inputs[0] ?? "", nodes, uses) === node) supplied.add(node.outputs[0] ?? "");
-      continue;
-    }
-    if (!included(node)) continue;
-    const layer = quant.kind === "contraction" ? layerOf(node, quant, model, facts, constants) : undefined;
-    const reads = layer === undefined ? readsOf(node, quant).filter((i) => isFloat32(node.inputs[i] ?? "")) : [0];
-    const variable = reads.filter((i) => !constants.has(node.inputs[i] ?? ""));
-    if (layer !== undefined) layers.push(layer);
-    else if (reads.length === 0 || !variable.some((i) => supplied.has(node.inputs[i] ?? ""))) continue;
-    nodes.set(node, reads);
-    for (const name of node.outputs) if (isFloat32(name)) supplied.add(name);
+export function planOf(model: Model, options: PlanOptions = {}): Plan {
+  const planner = new Planner(model, options);
+  planner.forward();
+  planner.backward();
+  return planner.plan();
+}
+
+/** How a node would be called in `nodesToExclude`. */
+export const nameOf = (node: Node): string => node.name || (node.outputs[0] ?? "");
+
+class Planner {
+  readonly #model: Model;
+  readonly #facts: Facts;
+  readonly #named: (node: Node) => boolean;
+  readonly #only: Node | undefined;
+  readonly #contractions = new Map<Node, Contraction>();
+  readonly #rules = new Map<Node, QuantRule>();
+  /** Values that an integer node writes. */
+  readonly #integer = new Set<string>();
+  /** Clamps that what writes their input absorbs, and the values between, which are never rounded. */
+  readonly #absorbed = new Map<Node, Node>();
+  readonly #between = new Set<string>();
+  readonly #kept = new Set<Node>();
+  readonly #left: { node: Node; why: string }[] = [];
+
+  constructor(model: Model, { nodesToExclude = [], only }: PlanOptions) {
+    this.#model = model;
+    this.#facts = inferModel(model);
+    this.#named = matcher(nodesToExclude, model);
+    this.#only = only;
   }
-  dropEnds(model, nodes, uses);
-  return { layers, nodes, ...valuesOf(model, nodes, uses, isFloat32, constants) };
-}
 
-const constantsOf = ({ graph }: Model): ReadonlyMap<string, Tensor> => {
-  const inputs = new Set(graph.inputs.map((i) => i.name));
-  return new Map([...graph.weights].filter(([name]) => !inputs.has(name)));
-};
-
-function quantOf(node: Node, { opsets }: Model): QuantRule | undefined {
-  const rule = ruleOf(node);
-  const domain = node.domain === "ai.onnx" ? "" : node.domain;
-  return rule !== undefined && (opsets.get(domain) ?? 1) >= rule.since ? rule.quant : undefined;
-}
-
-/** The inputs a node takes as integers, before it is known whether they are real numbers. */
-function readsOf(node: Node, quant: QuantRule): number[] {
-  if (quant.kind === "contraction") return [0, quant.weight];
-  if (quant.kind === "arithmetic") return [...(quant.inputs ?? node.inputs.keys())];
-  return [0];
-}
-
-function layerOf(
-  node: Node,
-  quant: QuantRule & { kind: "contraction" },
-  { opsets }: Model,
-  facts: Facts,
-  constants: ReadonlyMap<string, Tensor>,
-): Layer | undefined {
-  const weight = constants.get(node.inputs[quant.weight] ?? "");
-  const data = node.inputs[0] ?? "";
-  if (weight?.dtype !== "float32" || elements(weight.shape) === 0) return undefined;
-  if (constants.has(data) || facts.get(data)?.dtype !== "float32") return undefined;
-  const results = node.outputs.map((name) => facts.get(name));
-  const n: Mapped = { ...applied(node, opsets, facts), results };
-  const outputRank = results[0]?.shape?.length ?? 0;
-  return {
-    node,
-    weight: quant.weight,
-    bias: quant.bias,
-    outputRank,
-    ...channelsOf(n, quant.weight, weight.shape.length, outputRank),
-  };
-}
-
-/** Where the channels lie in the weight and in the output, counted from 0. */
-function channelsOf(n: Mapped, weight: number, rank: number, outputRank: number) {
-  const none = { axis: undefined, outputAxis: undefined, depthwise: false };
-  const axes = axesOf(n);
-  if ("frozen" in axes) return none;
-  const { pattern, rule } = axes;
-  const terms = pattern.inputs[weight] ?? [];
-  const output = pattern.outputs[0] ?? [];
-  const at = channelAxis(pattern, weight);
-  if (at === undefined) return none;
-  const letters = lettersOf(terms[at]!);
-  const to = output.findIndex((term) => lettersOf(term).some((letter) => letters.includes(letter)));
-  const behind = (list: readonly { kind: string }[], index: number) =>
-    list.slice(0, index).some((term) => term.kind === "rest");
-  const sizes = sizesOf(pattern, rule, n);
-  const windows = pattern.inputs.flat().flatMap((term) => (term.kind === "window" ? [term.kernel] : []));
-  const written = output.flatMap(lettersOf);
-  const summed = terms.flatMap(lettersOf).filter((l) => !windows.includes(l) && !written.includes(l));
-  return {
-    axis: behind(terms, at) ? at - terms.length + rank : at,
-    outputAxis: to < 0 ? undefined : behind(output, to) ? to - output.length + outputRank : to,
-    depthwise: summed.every((letter) => {
-      const size = sizes.get(letter);
-      return size !== undefined && isKnown(size) && size === 1;
-    }),
-  };
-}
-
-/** The clamp that is all that reads a value which a node of the plan computes. */
-function clampOf(name: string, nodes: ReadonlyMap<Node, unknown>, uses: Uses): Node | undefined {
-  const writer = uses.writer.get(name);
-  const [reader, another] = uses.readers.get(name) ?? [];
-  if (writer === undefined || reader === undefined || another !== undefined || uses.outputs.has(name)) return undefined;
-  const kind = ruleOf(writer)?.quant?.kind;
-  if (!nodes.has(writer) || (kind !== "contraction" && kind !== "arithmetic")) return undefined;
-  return ruleOf(reader)?.quant?.kind === "clamp" && reader.inputs[0] === name ? reader : undefined;
-}
-
-/** The value a node of the plan gives to the others: its output, or that of the clamp behind it. */
-const finalOf = (name: string, nodes: ReadonlyMap<Node, unknown>, uses: Uses): string =>
-  clampOf(name, nodes, uses)?.outputs[0] ?? name;
-
-const isRead = (name: string, nodes: ReadonlyMap<Node, readonly number[]>, uses: Uses): boolean =>
-  (uses.readers.get(name) ?? []).some((node) => nodes.get(node)?.some((i) => node.inputs[i] === name));
-
-/** Takes out what moves numbers or has a known range and is followed by float alone: it would only lose precision. */
-function dropEnds({ graph }: Model, nodes: Map<Node, readonly number[]>, uses: Uses): void {
-  for (const node of graph.nodes.toReversed()) {
-    const kind = nodes.has(node) ? ruleOf(node)?.quant?.kind : undefined;
-    if (kind !== "transparent" && kind !== "range") continue;
-    if (!node.outputs.some((name) => isRead(name, nodes, uses))) nodes.delete(node);
-  }
-}
-
-function valuesOf(
-  { graph }: Model,
-  nodes: ReadonlyMap<Node, readonly number[]>,
-  uses: Uses,
-  isFloat32: (name: string) => boolean,
-  constants: ReadonlyMap<string, Tensor>,
-): Pick<Plan, "values" | "written"> {
-  const values = new Map<string, Group>();
-  const written = new Set<string>();
-  const groupOf = (name: string): Group => {
-    const group = values.get(name) ?? { members: [name], inside: false };
-    values.set(name, group);
-    return group;
-  };
-  for (const node of graph.nodes) {
-    const reads = nodes.get(node);
-    const quant = ruleOf(node)?.quant;
-    if (reads === undefined || quant === undefined) continue;
-    for (const i of reads) if (!constants.has(node.inputs[i] ?? "")) groupOf(node.inputs[i] ?? "");
-    for (const output of node.outputs.filter(isFloat32)) {
-      const name = finalOf(output, nodes, uses);
-      if (quant.kind === "contraction" && quant.floatResult && !isRead(name, nodes, uses)) continue;
-      const group = groupOf(name);
-      written.add(name);
-      if (name !== output) group.inside = true;
-      if (quant.kind === "range") group.fixed = quant.range;
-      if (quant.kind === "transparent") join(values, groupOf(node.inputs[0] ?? ""), group);
+  /** Finds what could be integer, inputs first. */
+  forward(): void {
+    for (const node of this.#model.graph.nodes) {
+      const rule = ruleOf(node)?.quant;
+      if (rule === undefined || !this.#fits(node, rule)) continue;
+      this.#rules.set(node, rule);
+      for (const name of node.outputs) if (this.#isFloat(name)) this.#integer.add(name);
     }
   }
-  return { values, written };
+
+  #fits(node: Node, rule: QuantRule): boolean {
+    if (rule.kind === "contraction") return this.#fitsContraction(node, rule);
+    if (rule.kind === "clamp") return this.#absorb(node);
+    if (this.#excluded(node)) return false;
+    const data = node.inputs[0] ?? "";
+    if (rule.kind !== "arithmetic") return this.#integer.has(data);
+    const inputs = this.#operands(node, rule);
+    return (
+      inputs.some((name) => this.#integer.has(name)) &&
+      inputs.every((name) => this.#integer.has(name) || this.#constant(name) !== undefined)
+    );
+  }
+
+  #operands(node: Node, rule: Extract<QuantRule, { kind: "arithmetic" }>): string[] {
+    const names = rule.inputs?.map((i) => node.inputs[i] ?? "") ?? node.inputs;
+    return names.filter((name) => this.#isFloat(name));
+  }
+
+  #fitsContraction(node: Node, rule: Contraction["rule"]): boolean {
+    const name = node.inputs[rule.weight] ?? "";
+    const weight = this.#model.graph.weights.get(name);
+    const input = node.inputs[0] ?? "";
+    if (weight === undefined || !/float/.test(weight.dtype)) return false;
+    const leave = (why: string): boolean => {
+      this.#left.push({ node, why });
+      return false;
+    };
+    if (weight.dtype !== "float32") return leave(`its weight is ${weight.dtype}`);
+    if (this.#constant(name) === undefined) return leave("its weight is an input of the model");
+    if (elements(weight.shape) === 0) return leave("its weight has no elements");
+    if (!this.#isFloat(input) || this.#constant(input) !== undefined || rule.weight === 0) return false;
+    if (this.#excluded(node)) return leave("it is excluded");
+    const bias = rule.bias === undefined ? undefined : { index: rule.bias, name: node.inputs[rule.bias] ?? "" };
+    const channel = channelsOf(this.#model, node, rule.weight, weight.shape.length);
+    this.#contractions.set(node, {
+      node,
+      input,
+      weight: name,
+      bias,
+      rule,
+      channel,
+      depthwise: weight.shape.length > 2 && weight.shape.every((n, i) => i === channel?.weight || i > 1 || n === 1),
+    });
+    return true;
+  }
+
+  /** A clamp goes with what writes its input where nothing else reads that. */
+  #absorb(node: Node): boolean {
+    const { writer, readers, outputs } = usesOf(this.#model.graph);
+    const input = node.inputs[0] ?? "";
+    const source = writer.get(input);
+    const kind = source && this.#rules.get(source)?.kind;
+    if (source === undefined || (kind !== "contraction" && kind !== "arithmetic")) return false;
+    if ((readers.get(input)?.length ?? 0) !== 1 || outputs.has(input) || this.#named(node)) return false;
+    this.#absorbed.set(node, source);
+    this.#between.add(input);
+    return true;
+  }
+
+  #excluded(node: Node): boolean {
+    return this.#named(node) || (this.#only !== undefined && this.#only !== node);
+  }
+
+  /** Keeps contractions and what leads from one to another; the rest stays in float. */
+  backward(): void {
+    const { readers } = usesOf(this.#model.graph);
+    for (const node of [...this.#model.graph.nodes].reverse()) {
+      const rule = this.#rules.get(node);
+      if (rule === undefined) continue;
+      const read = node.outputs.some((name) => readers.get(name)?.some((reader) => this.#kept.has(reader)));
+      const source = this.#absorbed.get(node);
+      if (rule.kind === "contraction" || read || (source && this.#contractions.get(source) !== undefined))
+        this.#kept.add(node);
+    }
+  }
+
+  plan(): Plan {
+    const values = new Map<string, QuantizedValue>();
+    const constants = new Set<string>();
+    const own = (name: string, more: Partial<QuantizedValue> = {}) => {
+      if (!values.has(name)) values.set(name, { name, like: name, inside: false, range: undefined, ...more });
+    };
+    for (const node of this.#model.graph.nodes) {
+      const rule = this.#rules.get(node);
+      if (rule === undefined || !this.#kept.has(node)) continue;
+      this.#addInputs(node, rule, own, constants);
+      this.#addOutputs(node, rule, own, values);
+    }
+    const contractions = [...this.#contractions.values()];
+    return { contractions, values, nodes: this.#kept, constants, left: this.#left };
+  }
+
+  #addInputs(node: Node, rule: QuantRule, own: (name: string) => void, constants: Set<string>): void {
+    if (rule.kind === "arithmetic")
+      for (const name of this.#operands(node, rule)) {
+        if (this.#integer.has(name)) own(name);
+        else constants.add(name);
+      }
+    else if (rule.kind !== "clamp") own(node.inputs[0] ?? "");
+  }
+
+  #addOutputs(
+    node: Node,
+    rule: QuantRule,
+    own: (name: string, more?: Partial<QuantizedValue>) => void,
+    values: ReadonlyMap<string, QuantizedValue>,
+  ): void {
+    for (const name of node.outputs) {
+      if (!this.#isFloat(name) || this.#between.has(name)) continue;
+      if (rule.kind === "contraction" && rule.floatOutput === true && !this.#isReadAsInteger(name)) continue;
+      if (rule.kind === "transparent") own(name, { like: values.get(node.inputs[0] ?? "")?.like ?? name });
+      else if (rule.kind === "clamp") own(name, { inside: true });
+      else if (rule.kind === "range") own(name, { range: rule.range });
+      else own(name);
+    }
+  }
+
+  #isReadAsInteger(name: string): boolean {
+    return (
+      usesOf(this.#model.graph)
+        .readers.get(name)
+        ?.some((reader) => this.#kept.has(reader)) ?? false
+    );
+  }
+
+  #isFloat(name: string): boolean {
+    return name !== "" && this.#facts.get(name)?.dtype === "float32";
+  }
+
+  /** The constant under a name; undefined where a caller may override it. */
+  #constant(name: string): Tensor | undefined {
+    const { weights, inputs } = this.#model.graph;
+    return inputs.some((input) => input.name === name) ? undefined : weights.get(name);
+  }
 }
 
-function join(values: Map<string, Group>, into: Group, from: Group): void {
-  if (into === from) return;
-  into.members.push(...from.members);
-  into.inside ||= from.inside;
-  for (const name of from.members) values.set(name, into);
+/** Whether a node is named by one of the patterns; one that names nothing is an error. */
+function matcher(patterns: readonly string[], { graph }: Model): (node: Node) => boolean {
+  const tests = patterns.map((pattern) => {
+    const parts = pattern.split("*").map((part) => part.replace(/[\\^$.+?()[\]{}|]/g, "\\$&"));
+    return new RegExp(`^${parts.join(".*")}$`, "s");
+  });
+  tests.forEach((test, i) => {
+    if (!graph.nodes.some((node) => test.test(nameOf(node))))
+      throw new MinnowError(`No node is called "${patterns[i]}".`, {
+        code: "quantize/no-node",
+        at: "nodesToExclude",
+        mend: `Nodes are called, for example, ${graph.nodes
+          .slice(0, 3)
+          .map((n) => `"${nameOf(n)}"`)
+          .join(", ")} (${graph.nodes[0] ? titleOf(graph.nodes[0]) : ""}).`,
+      });
+  });
+  return (node) => tests.some((test) => test.test(nameOf(node)));
 }

@@ -18,11 +18,6 @@ import {
  */
 export function rangesBy(method: CalibrationMethod, statistics: Statistics, options: RangeOptions = {}): Ranges {
   const choose = chooser(method, options);
-  if (!statistics.histogram && method !== "minmax" && method !== "movingAverage")
-    throw new MinnowError(`The method ${method} needs histograms, and the statistics have none.`, {
-      code: "quantize/no-histogram",
-      mend: "Calibrate with { histogram: true }.",
-    });
   return new Map([...statistics.values].map(([name, seen]) => [name, choose(seen)]));
 }
 
@@ -35,9 +30,9 @@ function chooser(method: CalibrationMethod, { percentile = 99.99 }: RangeOptions
     });
   switch (method) {
     case "minmax":
-      return ({ min, max }) => [min, max];
+      return ({ min, max }) => ({ min, max });
     case "movingAverage":
-      return ({ averageMin, averageMax }) => [averageMin, averageMax];
+      return ({ averageMin, averageMax }) => ({ min: averageMin, max: averageMax });
     case "percentile":
       return (seen) => byPercentile(seen, percentile);
     case "entropy":
@@ -67,10 +62,10 @@ function byPercentile(seen: ValueStatistics, percentile: number): Range {
   return clipped((first + low) * width, (first + high + 1) * width, min, max);
 }
 
-const clipped = (low: number, high: number, min: number, max: number): Range => [
-  Math.max(min, Math.min(0, low)),
-  Math.min(max, Math.max(0, high)),
-];
+const clipped = (low: number, high: number, min: number, max: number): Range => ({
+  min: Math.max(min, Math.min(0, low)),
+  max: Math.min(max, Math.max(0, high)),
+});
 
 /** Thresholds that are tried, as parts of the largest magnitude. */
 const STEPS = 128;
@@ -82,7 +77,7 @@ const STEPS = 128;
 function byEntropy(seen: ValueStatistics): Range {
   const { min, max } = seen;
   const largest = Math.max(-min, max);
-  if (largest === 0) return [min, max];
+  if (largest === 0) return { min, max };
   let best = { t: largest, divergence: Infinity };
   for (let step = STEPS; step >= STEPS / 8; step--) {
     const t = (largest * step) / STEPS;
@@ -125,12 +120,12 @@ function divergenceAt({ bins, first, width }: ValueStatistics, min: number, max:
 
 /** The range with the least squared error over the histogram: each end in turn, over parts of what was seen. */
 function byError(seen: ValueStatistics): Range {
-  let [min, max] = [Math.min(0, seen.min), Math.max(0, seen.max)];
+  let { min, max } = { min: Math.min(0, seen.min), max: Math.max(0, seen.max) };
   for (let round = 0; round < 2; round++) {
     max = leastError(seen.max, (end) => errorAt(seen, min, end), max);
     min = leastError(seen.min, (end) => errorAt(seen, end, max), min);
   }
-  return [min, max];
+  return { min, max };
 }
 
 function leastError(end: number, error: (end: number) => number, fallback: number): number {

@@ -4,11 +4,11 @@ import { byteSize, codeOf } from "../ir/dtype.ts";
 import type { Node } from "../ir/graph.ts";
 import { elements, float32s, lazyTensor, type Tensor, tensorOf } from "../ir/tensor.ts";
 import { toHalf } from "../numeric/half.ts";
-import { axesOf, channelAxis } from "../ops/axes.ts";
+import { axesOf, channelTerm } from "../ops/axes.ts";
 import { ruleOf } from "../ops/index.ts";
-import { applied, inferModel } from "../ops/infer.ts";
 import type { Pass } from "../passes/index.ts";
 import { rewriting, type Site } from "../passes/rewrite.ts";
+import { channelsOf } from "./channels.ts";
 import type { StoreWeightsOptions } from "./types.ts";
 import { finiteFloats, quantizeWeight } from "./weights.ts";
 
@@ -69,21 +69,16 @@ function isStorable({ edit, graph }: Site, name: string, { dtype, shape }: Tenso
 function axisOf(site: Site, name: string, { shape }: Tensor): number | undefined {
   if (shape.length < 2) return undefined;
   for (const node of site.edit.readersOf(name)) {
-    const axis = contractionAxis(site, node, name);
-    if (axis !== undefined) return axis < shape.length ? axis : undefined;
+    const axis = contractionAxis(site, node, name, shape.length);
+    if (axis !== undefined) return axis;
   }
   return 0;
 }
 
-function contractionAxis({ model, inner }: Site, node: Node, name: string): number | undefined {
+function contractionAxis({ model, inner }: Site, node: Node, name: string, rank: number): number | undefined {
   const quant = ruleOf(node)?.quant;
   if (quant?.kind !== "contraction" || node.inputs[quant.weight] !== name || inner) return undefined;
-  const facts = inferModel(model);
-  const axes = axesOf({ ...applied(node, model.opsets, facts), results: node.outputs.map((o) => facts.get(o)) });
-  if ("frozen" in axes) return undefined;
-  const terms = axes.pattern.inputs[quant.weight] ?? [];
-  const at = channelAxis(axes.pattern, quant.weight);
-  return at === undefined ? undefined : (facts.get(name)?.shape?.length ?? terms.length) - (terms.length - at);
+  return channelsOf(model, node, quant.weight, rank)?.weight;
 }
 
 const FLOAT = { to: int(codeOf("float32")) };

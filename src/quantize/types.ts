@@ -12,8 +12,11 @@ export type CalibrationMethod = "minmax" | "movingAverage" | "percentile" | "ent
 
 export const METHODS: readonly CalibrationMethod[] = ["minmax", "movingAverage", "percentile", "entropy", "mse"];
 
-/** The interval that the 256 levels of a value are spread over, its smallest and its largest number. */
-export type Range = readonly [number, number];
+/** The interval that the 256 levels of a value are spread over. */
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+}
 
 /** Ranges by the names of the values. */
 export type Ranges = ReadonlyMap<string, Range>;
@@ -41,8 +44,6 @@ export interface Statistics {
   /** By the name of the value. */
   readonly values: ReadonlyMap<string, ValueStatistics>;
   readonly samples: number;
-  /** Whether values were counted as well; without it only `minmax` and `movingAverage` have what they need. */
-  readonly histogram: boolean;
   /** Examples that could not be read. */
   readonly skipped: number;
 }
@@ -50,8 +51,6 @@ export interface Statistics {
 export interface CalibrateOptions {
   /** Examples per run; default as many as keep the activations of a run small. A model with a fixed batch decides itself. */
   readonly batch?: number;
-  /** Count the values, as `percentile`, `entropy` and `mse` need it; default true. Without it only extrema leave the runtime. */
-  readonly histogram?: boolean;
   readonly threads?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
@@ -95,7 +94,6 @@ export interface QuantizeStaticOptions extends RangeOptions {
 export interface LayerSensitivity {
   /** The node's name, as `nodesToExclude` takes it. */
   readonly node: string;
-  readonly op: string;
   /** Signal to noise at the model's outputs in dB when only this node is quantized: low where it hurts. */
   readonly sqnr: number;
 }
@@ -104,12 +102,4 @@ export interface StoreWeightsOptions {
   readonly to: "int8" | "fp16";
   /** For int8: a scale for each channel instead of one for the whole weight; default true. */
   readonly perChannel?: boolean;
-  /** Corrects the mean error of every output channel, measured on `data`; default false. */
-  readonly biasCorrection?: boolean;
-  readonly data?: Dataset;
-  /** Weights with fewer elements stay as they are; default 1024. */
-  readonly minSize?: number;
-  readonly threads?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
 }
