@@ -29,8 +29,9 @@ minnow(
   "examples/digits/data",
   "--max-drop",
   "1%",
+  "--target",
+  "node",
   "-o",
   "examples/digits/out/digits.min.onnx",
   "--force",
 );
-minnow("bench", model, "examples/digits/out/digits.min.onnx", "--seconds", "1");

@@ -1,3 +1,5 @@
+import { bindInputs } from "../data/bind.ts";
+import { cached } from "../data/cached.ts";
 import { type Dataset, split } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
@@ -6,7 +8,7 @@ import { costOf } from "../measure/cost.ts";
 import { feedBatches } from "../measure/evaluate.ts";
 import { type Estimate, pairedDifference } from "../measure/interval.ts";
 import { sizeOf } from "../measure/size.ts";
-import type { Change } from "../passes/index.ts";
+import { type Change, upgrade } from "../passes/index.ts";
 import { type LayerSensitivity, sensitivity } from "../quantize/index.ts";
 import { defaultRuntime, type Runtime } from "../runtime/index.ts";
 import { type Budget, type Check, checkBudget, distance, type Figures, isMet, isUncertain } from "./budget.ts";
@@ -97,16 +99,19 @@ async function startSearch(model: Model, options: CompressOptions): Promise<Sear
       mend: "Give more data.",
     });
   const [chooser, final] = split(judged, 0.5, { seed });
+  const kept = cached(bindInputs(chooser, model.graph), KEPT_BYTES);
   const work = (what: string) => (done: number, total: number) => onEvent?.({ kind: "work", what, done, total });
   const cook = kitchen(model, calibration, { ...signalOf(options), onProgress: work("calibrating") });
   const judging = { ...judgeOptions(options), onProgress: work("judging the float model") };
-  const choosing = await judgeBy(model, chooser, judging);
-  const base = await cook.base;
-  const before = await figuresOf(model, base, choosing.reference.quality);
+  const choosing = await judgeBy(model, kept, judging);
+  const before = await figuresOf(model, choosing.reference.quality);
   onEvent?.({ kind: "start", before, quality: choosing.quality, samples: choosing.reference.samples });
   const runtime = options.target ?? defaultRuntime();
   return { original: model, options, runtime, kitchen: cook, final, choosing, before, trials: [], sensitivity: [] };
 }
+
+/** Examples that choose are judged many times; up to this much of them stays in memory. */
+const KEPT_BYTES = 2 ** 29;
 
 const signalOf = ({ signal }: CompressOptions) => (signal ? { signal } : {});
 
@@ -117,8 +122,8 @@ const judgeOptions = ({ target, threads, metric, signal }: CompressOptions) => (
   ...(signal && { signal }),
 });
 
-async function figuresOf(model: Model, countable: Model, quality: number): Promise<Figures> {
-  const { parameters, macs } = costOf(countable);
+async function figuresOf(model: Model, quality: number): Promise<Figures> {
+  const { parameters, macs } = costOf((await upgrade().run(model)).model);
   return { quality, parameters, macs, ...(await sizeOf(model, { brotli: true })) };
 }
 
@@ -244,7 +249,8 @@ async function finish(search: Search, interrupted: boolean): Promise<CompressRes
   const threads = options.threads ? { threads: options.threads } : {};
   const [slow, quick] = await benchmark([original, model], feeds, { runtime, ...threads, seconds: 2 });
   const timed: Figures = { ...before, latencyMs: slow!.medianMs };
-  const after: Figures = { ...chosen.figures, quality: verdict.quality, latencyMs: quick!.medianMs };
+  const { parameters, macs } = costOf((await upgrade().run(model)).model);
+  const after: Figures = { ...chosen.figures, parameters, macs, quality: verdict.quality, latencyMs: quick!.medianMs };
   const checks = checkBudget(options.budget, timed, after);
   const change = verdict.right.length > 0 ? pairedDifference(judge.reference.right, verdict.right) : undefined;
   return {

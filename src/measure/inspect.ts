@@ -94,7 +94,7 @@ async function compressibility(model: Model): Promise<number | undefined> {
 
 const sizeOf = ({ dtype, shape }: Tensor): number => byteSize(dtype, elements(shape));
 
-/** Groups layers by the start of their names, as deep as gives at most 16 groups; order of the graph. */
+/** Groups layers by the start of their names, as deep as gives at most 12 groups; order of the graph. */
 export function blocksOf(layers: readonly LayerCost[]): Block[] {
   const scoped = layers.map((layer) => ({ layer, scope: layer.name.split(/[/.]/).filter((part) => part !== "") }));
   let best: Block[] = [];
@@ -111,7 +111,7 @@ export function blocksOf(layers: readonly LayerCost[]): Block[] {
         bytes: block.bytes + layer.bytes,
       });
     }
-    if (best.length > 1 && blocks.size > 16) break;
+    if (best.length > 1 && blocks.size > 12) break;
     best = [...blocks.values()];
   }
   return best;

@@ -187,7 +187,7 @@ function teller(given: Given) {
 }
 
 function conclude(result: CompressResult, output: string, report: string, budget: Budget): void {
-  const { before, after, change, checks, met, uncertain, verdicts } = result;
+  const { after, checks, met, uncertain } = result;
   print(
     dim(`\n  ${plural(result.trials.length, "candidate")} tried${result.interrupted ? ", then interrupted" : ""}`),
     "",
@@ -196,18 +196,45 @@ function conclude(result: CompressResult, output: string, report: string, budget
     print(`  ${red("✗")} Nothing was found that could be measured. ${report}`);
     return;
   }
-  const speed = (before.latencyMs ?? Number.NaN) / (after.latencyMs ?? Number.NaN);
-  const download = after.brotliBytes === undefined ? "" : ` · ${bytes(after.brotliBytes)} to download`;
   const mark = met ? (uncertain ? yellow("✔") : green("✔")) : red("✗");
-  print(
-    `  ${mark} ${bold(output)}  ${bytes(after.bytes)} (${percent(after.bytes / before.bytes, 0)})${download} · ${speed.toFixed(2)}× the speed in ${runtimeName(result.runtime)}`,
-    `    ${result.quality} ${percent(before.quality)} → ${percent(after.quality)} on ${plural(verdicts.before.samples, "example")} no candidate was chosen by${change === undefined ? "" : ` (${points(change.value)} points, 95 %: ${points(change.low)} … ${points(change.high)})`}`,
-  );
+  print(...figuresTable(result), "", `  ${mark} ${bold(output)}`);
   if (uncertain)
     print(`    ${yellow("uncertain")}: the interval reaches beyond the budget; more data to judge on would settle it`);
   for (const check of checks.filter((c) => !c.met)) print(`    ${red("budget missed")}: ${checkWords(check)}`);
   if (!isMet(checks)) print(`    ${helpWith(budget)}`);
   print(`    ${report}`);
+}
+
+/** Before and after, on examples no candidate was chosen by. */
+function figuresTable({ before, after, change, quality, verdicts, runtime }: CompressResult): string[] {
+  if (after === undefined) return [];
+  const ratio = (a = Number.NaN, b = Number.NaN) => (Number.isFinite(b / a) ? percent(b / a, 0) : "");
+  const speed = (before.latencyMs ?? Number.NaN) / (after.latencyMs ?? Number.NaN);
+  const interval =
+    change === undefined ? "" : `${points(change.value)} points (95 %: ${points(change.low)} … ${points(change.high)})`;
+  const size = (n: number | undefined) => (n === undefined ? "–" : bytes(n));
+  return table(
+    [
+      [`on ${plural(verdicts.before.samples, "example")} apart`, "before", "after", ""],
+      [quality, percent(before.quality, 2), percent(after.quality, 2), interval],
+      ["file", bytes(before.bytes), bytes(after.bytes), ratio(before.bytes, after.bytes)],
+      [
+        "download (brotli)",
+        size(before.brotliBytes),
+        size(after.brotliBytes),
+        ratio(before.brotliBytes, after.brotliBytes),
+      ],
+      ["parameters", count(before.parameters), count(after.parameters), ""],
+      ["MACs", count(before.macs), count(after.macs), ""],
+      [
+        `latency in ${runtimeName(runtime)}`,
+        milliseconds(before.latencyMs ?? Number.NaN),
+        milliseconds(after.latencyMs ?? Number.NaN),
+        speed >= 1 ? `${speed.toFixed(2)}× faster` : `${(1 / speed).toFixed(2)}× slower`,
+      ],
+    ],
+    [1, 2],
+  );
 }
 
 const helpWith = (budget: Budget): string =>
