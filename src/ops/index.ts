@@ -6,10 +6,12 @@ import { keyOf, type OpRule } from "./define.ts";
 import { misc } from "./misc.ts";
 import { moves } from "./move.ts";
 import { normalizations } from "./norm.ts";
+import { picks } from "./pick.ts";
 import { pools } from "./pool.ts";
 import { quantizers } from "./quant.ts";
 import { random } from "./random.ts";
 import { reduce } from "./reduce.ts";
+import { resizes } from "./resize.ts";
 import { shapes } from "./shape.ts";
 import { slices } from "./slice.ts";
 import { unary } from "./unary.ts";
@@ -22,10 +24,12 @@ export const OPS: readonly OpRule[] = [
   ...misc,
   ...moves,
   ...normalizations,
+  ...picks,
   ...pools,
   ...quantizers,
   ...random,
   ...reduce,
+  ...resizes,
   ...shapes,
   ...slices,
   ...unary,

@@ -84,7 +84,7 @@ const asIs = (size: number): Dim => size;
 const small = (data: TensorData): boolean => data.data.length <= 64;
 
 /** Operators the sizes of whose outputs depend on large or random data or on halves (Range), or that give no tensor. */
-const OPEN = new Set(["Compress", "Identity", "NonZero", "Range", "Unique"]);
+const OPEN = new Set(["Compress", "Identity", "NonMaxSuppression", "NonZero", "Range", "Unique"]);
 
 const absent = real("conformance") === undefined;
 
