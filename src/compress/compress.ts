@@ -225,7 +225,7 @@ async function finish(search: Search, interrupted: boolean): Promise<CompressRes
   const chosen = chooseTrial(trials, options.target !== undefined);
   const { signal: _, ...judging } = judgeOptions(options);
   const judge = await judgeBy(original, final, { ...judging, metric: choosing.quality });
-  const common = { trials, interrupted, runtime, final, quality: choosing.quality, sensitivity: search.sensitivity };
+  const common = { trials, interrupted, runtime, final, quality: choosing.quality };
   const before: Figures = { ...search.before, quality: judge.reference.quality };
   if (chosen?.figures === undefined) {
     const verdicts = { before: judge.reference, after: undefined };
@@ -241,9 +241,11 @@ async function finish(search: Search, interrupted: boolean): Promise<CompressRes
       change: undefined,
       verdicts,
       changes: [],
+      sensitivity: search.sensitivity,
     };
   }
   const { model, changes } = await search.kitchen.make(chosen.recipe);
+  if (search.sensitivity.length === 0 && !interrupted) search.sensitivity = await rankLayers(search);
   const verdict = await judge.judge(model);
   const feeds = await oneFeed(search);
   const threads = options.threads ? { threads: options.threads } : {};
@@ -265,5 +267,6 @@ async function finish(search: Search, interrupted: boolean): Promise<CompressRes
     change,
     verdicts: { before: judge.reference, after: verdict },
     changes,
+    sensitivity: search.sensitivity,
   };
 }

@@ -1,5 +1,5 @@
 import { MinnowError } from "../errors.ts";
-import { type Dim, divideExactly, isKnown, mulDim, productOf, sameDim, subDim } from "../ir/dim.ts";
+import { type Dim, divideExactly, isKnown, mulDim, productOf, subDim } from "../ir/dim.ts";
 import type { AxesRule, FrozenAxes, Mapped } from "./define.ts";
 import { ruleOf } from "./index.ts";
 
@@ -238,7 +238,3 @@ export function channelAxis(pattern: AxisPattern, weight: number, rank: number):
   if (at === undefined) return undefined;
   return terms.slice(0, at).some((term) => term.kind === "rest") ? rank - (terms.length - at) : at;
 }
-
-/** Whether two shapes are the same size axis by axis. */
-export const sameShape = (a: readonly Dim[], b: readonly Dim[]): boolean =>
-  a.length === b.length && a.every((dim, i) => sameDim(dim, b[i] as Dim));

@@ -1,4 +1,4 @@
-import type { Block, Inspection, Port } from "../measure/inspect.ts";
+import type { Block, Inspection, Port } from "../measure/inspection.ts";
 import { bar, bytes, clip, count, table } from "./words.ts";
 
 /** Styles a terminal may add; the words are the same without. */

@@ -32,12 +32,11 @@ p{margin:.4rem 0}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th{text-align:left;font-weight:600;color:var(--soft);font-size:.86rem}
 th,td{padding:.38rem .7rem .38rem 0;border-bottom:1px solid var(--line);vertical-align:middle}
-.n{text-align:right}tr.chosen td{font-weight:600}
+.n{text-align:right;white-space:nowrap}tr.chosen td{font-weight:600}
 .scroll{overflow-x:auto}
 .bar{height:.7rem;border-radius:.2rem;background:var(--bar);min-width:1px}.bar.two{background:var(--bar2)}
-td.wide{width:45%}
 .mono,pre{font:0.86rem/1.5 ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace}
-pre{background:var(--tint);border:1px solid var(--line);border-radius:.6rem;padding:.8rem 1rem;overflow-x:auto;margin:.6rem 0}
+pre{background:var(--tint);border:1px solid var(--line);border-radius:.6rem;padding:.8rem 1rem;overflow-x:auto;margin:.6rem 0;white-space:pre-wrap;overflow-wrap:anywhere}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.2rem,1fr));gap:.8rem}
 figure{margin:0;background:var(--tint);border:1px solid var(--line);border-radius:.6rem;overflow:hidden}
 figure img{display:block;width:100%;aspect-ratio:1;object-fit:contain;background:var(--line);image-rendering:auto}

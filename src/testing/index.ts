@@ -1,0 +1,1 @@
+export { feedsOf, modelOf, outputName, SAMPLE_OPSET, type SingleOptions } from "./single.ts";
