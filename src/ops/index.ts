@@ -1,6 +1,7 @@
 import type { Node } from "../ir/graph.ts";
 import { binary } from "./binary.ts";
 import { contractions } from "./contraction.ts";
+import { control } from "./control.ts";
 import { convolutions } from "./conv.ts";
 import { keyOf, type OpRule } from "./define.ts";
 import { misc } from "./misc.ts";
@@ -20,6 +21,7 @@ import { unary } from "./unary.ts";
 export const OPS: readonly OpRule[] = [
   ...binary,
   ...contractions,
+  ...control,
   ...convolutions,
   ...misc,
   ...moves,
