@@ -3,8 +3,11 @@ import { type Applied, type AxesRule, defineOp, type FrozenAxes, type Mapped, ty
 import { frozen, lettersFor, nameable, numbersFrom, picked, sizesIn } from "./elements.ts";
 import { axisOf, fact, numbersOf, required } from "./facts.ts";
 
-/** Bounds from here on mean the end of the axis, whatever its size. */
-const FAR = 2 ** 31 - 1;
+/** A bound that ONNX Runtime takes for the end of any axis, also where it computes in int32. */
+const END = 2 ** 31 - 1;
+
+/** Bounds from here on mean the end of an axis of symbolic size: exporters write 10⁹ and the largest integers. */
+const FAR = 1e9;
 
 /** What a Slice takes of one axis: `start`, `count` and `step` as they come out for its size. */
 interface Cut {
@@ -53,8 +56,8 @@ function cutOf(size: Dim, start: Dim, end: Dim, step: number): Omit<Cut, "entry"
 }
 
 function inside(bound: Dim, size: Dim, low: Dim, high: Dim): Dim {
-  if (isKnown(bound) && bound >= FAR) return high;
-  if (isKnown(bound) && bound <= -FAR) return low;
+  if (isKnown(bound) && !isKnown(size) && bound >= FAR) return high;
+  if (isKnown(bound) && !isKnown(size) && bound <= -FAR) return low;
   const positive = isKnown(bound) ? bound >= 0 : lowest(bound) >= 0;
   const negative = isKnown(bound) ? bound < 0 : lowest(mulDim(bound, -1)) > 0;
   if (!positive && !negative) return UNKNOWN;
@@ -135,12 +138,12 @@ function cutFlow(
       left: parts.length === 1 ? b : `(${parts.join("+")})`,
       right: b,
       start: start > 0 ? a : "0",
-      end: rest === 0 ? String(FAR) : start > 0 ? `${a}+${b}` : b,
+      end: rest === 0 ? String(END) : start > 0 ? `${a}+${b}` : b,
       sizes: start > 0 ? { [a]: start } : {},
     };
   }
   const divides = isKnown(size) && step > 1 && size % step === 0 && start < step && count === size / step;
-  return divides ? { left: `(${b}${step})`, right: b, start: String(start), end: String(FAR) } : undefined;
+  return divides ? { left: `(${b}${step})`, right: b, start: String(start), end: String(END) } : undefined;
 }
 
 interface Padding {
