@@ -31,6 +31,7 @@ export async function insertQuantization(
   const writer = new QuantizedWriter(model, plan, ranges, formats, corrections);
   for (const name of plan.constants) await writer.constant(name);
   for (const contraction of plan.contractions) await writer.contraction(contraction);
+  for (const contraction of plan.excluded) await writer.floatBias(contraction);
   for (const value of plan.values.values()) writer.value(value);
   return { model: { ...model, graph: writer.done() }, changes: merged(writer.changes) };
 }
@@ -94,9 +95,24 @@ class QuantizedWriter {
     }
     this.#add("QuantizeLinear", [from, ...parameters], levels);
     this.#add("DequantizeLinear", [levels, ...parameters], to);
-    if (to === name) return;
     for (const node of readers.get(name) ?? [])
-      if (integer || this.#plan.nodes.has(node)) this.#redirect(node, name, to);
+      if (this.#plan.nodes.has(node)) this.#redirect(node, name, to);
+      else if (integer) this.#redirect(node, name, this.#apart(node, to));
+  }
+
+  /**
+   * What a layer that was excluded reads. Between DequantizeLinear and QuantizeLinear ONNX Runtime quantizes a constant
+   * float weight by itself, with one scale; a sum of one number, which costs a copy, keeps it from that.
+   */
+  #apart(node: Node, from: string): string {
+    if (!this.#plan.excluded.some((contraction) => contraction.node === node)) return from;
+    const key = `apart ${from}`;
+    const known = this.#shared.get(key);
+    if (known !== undefined) return known;
+    const to = this.#name("d");
+    this.#shared.set(key, to);
+    this.#add("Sum", [from], to);
+    return to;
   }
 
   /** A constant that is read as activations are: in their type, with one scale. */
@@ -119,14 +135,28 @@ class QuantizedWriter {
     const inputScale = this.#affine.get(input)!.scale;
     const bias = await this.#biasOf(contraction);
     let quantized = await this.#quantize(contraction);
-    const least = leastScales(quantized, bias?.values, inputScale);
+    const least = leastScales(quantized, bias, inputScale);
     if (least !== undefined) {
       quantized = await this.#quantize(contraction, least);
       const what = "Made the steps of a weight coarser where its bias would not fit into 32 bits.";
       this.changes.push({ what, at: titleOf(node) });
     }
     this.#redirect(node, weight, this.#weight(contraction, quantized, least !== undefined));
-    if (bias !== undefined) this.#bias(contraction, bias.values, quantized.scales, inputScale);
+    if (bias !== undefined) this.#bias(contraction, bias, quantized.scales, inputScale);
+  }
+
+  /** Corrects the bias of a layer that stays in float: it sees what the integer layers before it got wrong. */
+  async floatBias(contraction: Contraction): Promise<void> {
+    const { node, bias } = contraction;
+    if (bias === undefined || !this.#corrections.has(node.outputs[0] ?? "")) return;
+    const values = await this.#biasOf(contraction);
+    if (values === undefined) return;
+    const alone = usesOf(this.#graph).readers.get(bias.name)?.length === 1;
+    const tensor = float32s([values.length], values);
+    this.#biases.set(node, {
+      index: bias.index,
+      name: alone ? this.#store(bias.name, tensor) : this.#name("b", tensor),
+    });
   }
 
   #axisOf({ channel }: Contraction): number | undefined {
@@ -161,7 +191,7 @@ class QuantizedWriter {
   }
 
   /** The numbers to add to each output channel, where they can be put into the node's bias. */
-  async #biasOf({ node, bias, channel, weight }: Contraction): Promise<{ values: Float64Array } | undefined> {
+  async #biasOf({ node, bias, channel, weight }: Contraction): Promise<Float64Array | undefined> {
     if (bias === undefined || channel === undefined) return undefined;
     const correction = this.#corrections.get(node.outputs[0] ?? "");
     const channels = correction?.length ?? this.#graph.weights.get(weight)!.shape[channel.weight]!;
@@ -172,7 +202,7 @@ class QuantizedWriter {
     const factor = floatAttr(node, "beta", 1);
     if (correction !== undefined && factor !== 0)
       for (let c = 0; c < channels; c++) values[c]! += correction[c]! / factor;
-    return { values };
+    return values;
   }
 
   #bias({ node, bias }: Contraction, values: Float64Array, weightScales: Float32Array, inputScale: number): void {

@@ -2,7 +2,6 @@ import { MinnowError } from "../errors.ts";
 import type { Model, Node } from "../ir/graph.ts";
 import { elements, type Tensor } from "../ir/tensor.ts";
 import { titleOf, usesOf } from "../ir/walk.ts";
-import { axesOf, channelTerm, lettersOf } from "../ops/axes.ts";
 import type { QuantRule } from "../ops/define.ts";
 import { ruleOf } from "../ops/index.ts";
 import { type Facts, inferModel } from "../ops/infer.ts";
@@ -36,6 +35,8 @@ export interface QuantizedValue {
 /** What becomes integer, and what was left in float and why. */
 export interface Plan {
   readonly contractions: readonly Contraction[];
+  /** Those that could be integer too, and were excluded. */
+  readonly excluded: readonly Contraction[];
   /** In the order in which they are computed. */
   readonly values: ReadonlyMap<string, QuantizedValue>;
   /** Nodes that read quantized values (other nodes read the float value where there is one). */
@@ -79,6 +80,7 @@ class Planner {
   readonly #absorbed = new Map<Node, Node>();
   readonly #between = new Set<string>();
   readonly #kept = new Set<Node>();
+  readonly #floats: Contraction[] = [];
   readonly #left: { node: Node; why: string }[] = [];
 
   constructor(model: Model, { nodesToExclude = [], only }: PlanOptions) {
@@ -104,11 +106,7 @@ class Planner {
     if (this.#excluded(node)) return false;
     const data = node.inputs[0] ?? "";
     if (rule.kind !== "arithmetic") return this.#integer.has(data);
-    const inputs = this.#operands(node, rule);
-    return (
-      inputs.some((name) => this.#integer.has(name)) &&
-      inputs.every((name) => this.#integer.has(name) || this.#constant(name) !== undefined)
-    );
+    return this.#operands(node, rule).some((name) => this.#integer.has(name));
   }
 
   #operands(node: Node, rule: Extract<QuantRule, { kind: "arithmetic" }>): string[] {
@@ -129,18 +127,16 @@ class Planner {
     if (this.#constant(name) === undefined) return leave("its weight is an input of the model");
     if (elements(weight.shape) === 0) return leave("its weight has no elements");
     if (!this.#isFloat(input) || this.#constant(input) !== undefined || rule.weight === 0) return false;
-    if (this.#excluded(node)) return leave("it is excluded");
     const bias = rule.bias === undefined ? undefined : { index: rule.bias, name: node.inputs[rule.bias] ?? "" };
     const channel = channelsOf(this.#model, node, rule.weight, weight.shape.length);
-    this.#contractions.set(node, {
-      node,
-      input,
-      weight: name,
-      bias,
-      rule,
-      channel,
-      depthwise: weight.shape.length > 2 && weight.shape.every((n, i) => i === channel?.weight || i > 1 || n === 1),
-    });
+    const depthwise =
+      weight.shape.length > 2 && weight.shape.every((size, i) => i === channel?.weight || i > 1 || size === 1);
+    const contraction = { node, input, weight: name, bias, rule, channel, depthwise };
+    if (this.#excluded(node)) {
+      this.#floats.push(contraction);
+      return leave("it is excluded");
+    }
+    this.#contractions.set(node, contraction);
     return true;
   }
 
@@ -187,13 +183,13 @@ class Planner {
       this.#addOutputs(node, rule, own, values);
     }
     const contractions = [...this.#contractions.values()];
-    return { contractions, values, nodes: this.#kept, constants, left: this.#left };
+    return { contractions, excluded: this.#floats, values, nodes: this.#kept, constants, left: this.#left };
   }
 
   #addInputs(node: Node, rule: QuantRule, own: (name: string) => void, constants: Set<string>): void {
     if (rule.kind === "arithmetic")
       for (const name of this.#operands(node, rule)) {
-        if (this.#integer.has(name)) own(name);
+        if (this.#constant(name) === undefined) own(name);
         else constants.add(name);
       }
     else if (rule.kind !== "clamp") own(node.inputs[0] ?? "");

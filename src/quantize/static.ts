@@ -42,7 +42,7 @@ async function quantized(given: Model, options: QuantizeStaticOptions): Promise<
     insertQuantization(base, plan, ranges, options, corrections);
   let result = await insert();
   if (options.biasCorrection === true) {
-    const corrections = await measureCorrections(base, result.model, plan, options);
+    const corrections = await measureCorrections(base, result.model, plan, options.data!, options);
     result = await insert(corrections);
   }
   return {

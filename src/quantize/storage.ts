@@ -4,7 +4,6 @@ import { byteSize, codeOf } from "../ir/dtype.ts";
 import type { Node } from "../ir/graph.ts";
 import { elements, float32s, lazyTensor, type Tensor, tensorOf } from "../ir/tensor.ts";
 import { toHalf } from "../numeric/half.ts";
-import { axesOf, channelTerm } from "../ops/axes.ts";
 import { ruleOf } from "../ops/index.ts";
 import type { Pass } from "../passes/index.ts";
 import { rewriting, type Site } from "../passes/rewrite.ts";
