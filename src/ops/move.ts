@@ -131,6 +131,7 @@ const split = defineOp({
   axes: (n) => {
     const rank = n.inputs[0]?.shape?.length;
     if (rank === undefined || !nameable(rank + n.outputs)) return frozen(n, "cuts a tensor of unknown rank");
+    if (!n.node.inputs[1]) return frozen(n, "divides it evenly");
     const axis = axisOf(n, n.int("axis", 0), rank);
     const [letters, parts] = [lettersFor(rank), lettersFor(n.outputs, rank)];
     const at = (term: string): string => letters.map((letter, i) => (i === axis ? term : letter)).join("");

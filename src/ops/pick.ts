@@ -110,7 +110,10 @@ const scatterND = defineOp({
       return frozen(n, UNKNOWN_RANK);
     const own = lettersFor(data.length).map((letter, i) => (i < size ? `!${letter}` : letter));
     const more = lettersFor(indices.length, data.length);
-    const outer = more.slice(0, -1).join("");
+    const outer = more
+      .slice(0, -1)
+      .map((letter) => `!${letter}`)
+      .join("");
     return `${own.join("")},${outer}!${more.at(-1)},${outer}${own.slice(size).join("")} -> ${own.join("")}`;
   },
 });

@@ -72,7 +72,11 @@ const resize = defineOp({
     const [from, to] = [lettersFor(rank), lettersFor(rank, rank)];
     const left = from.map((letter, axis) => (isKept(n, axis) ? letter : `!${letter}`));
     const right = from.map((letter, axis) => (isKept(n, axis) ? letter : `!${to[axis]}`));
-    return `${left.join("")}${numbersFrom(n, 1)} -> ${right.join("")}`;
+    const map = `${left.join("")}${numbersFrom(n, 1)} -> ${right.join("")}`;
+    const listed = resizedAxes(n, rank);
+    return given(n, 3)
+      ? { map, holds: { 3: listed.map((axis) => (isKept(n, axis) ? from : to)[axis] as string) } }
+      : map;
   },
 });
 

@@ -39,7 +39,7 @@ const shape = defineOp({
     const part = whole.slice(start, Math.max(start, end));
     return [fact("int64", [part.length], part)];
   },
-  axes: () => "... -> !a",
+  axes: () => "!... -> !a",
 });
 
 /** An index that may count from the end, held inside 0 … length. */
@@ -54,7 +54,7 @@ const size = defineOp({
     const count = whole === undefined ? UNKNOWN : productOf(whole);
     return [fact("int64", [], [count])];
   },
-  axes: () => "... -> ",
+  axes: () => "!... -> ",
 });
 
 /** What a Constant node holds, whichever attribute it stands in; undefined for sparse ones and a function's own. */

@@ -30,10 +30,14 @@ export function follow(rule: OpRule, sample: Sample): Followed | undefined {
   const n = applied(node, model.opsets, facts);
   const mapped: Mapped = { ...n, results: rule.infer(n) };
   const axes = axesOf(mapped);
-  if ("frozen" in axes) return undefined;
+  if ("frozen" in axes || !holdsConstants(axes.rule, sample)) return undefined;
   const sizes = new Map([...sizesOf(axes.pattern, axes.rule, mapped)].map(([letter, size]) => [letter, Number(size)]));
   return { sample, pattern: axes.pattern, rule: axes.rule, sizes, free: freeLetters(axes.pattern, sizes, mapped) };
 }
+
+/** Numbers a node is fed with are not the node's to change. */
+const holdsConstants = (rule: AxesRule, sample: Sample): boolean =>
+  Object.keys(rule.holds ?? {}).every((at) => !/^\d+$/.test(at) || sample.inputs[Number(at)]?.constant === true);
 
 function freeLetters(pattern: AxisPattern, sizes: ReadonlyMap<string, number>, n: Mapped): Followed["free"] {
   const frozen = new Set<string>();
@@ -159,6 +163,10 @@ export function cutSample(f: Followed, masks: Masks, results: readonly TensorDat
     const numbers = (typeof said === "string" ? [said] : said).flatMap(held);
     const index = Number(name);
     const input = inputs[index];
+    if (said === "#" && input !== undefined) {
+      inputs[index] = countedAnew(f, masks, input, f.sample.inputs[index]?.values as readonly number[], results);
+      continue;
+    }
     if (Number.isInteger(index) && input !== undefined)
       inputs[index] = { ...input, shape: [numbers.length].slice(0, input.shape.length), values: numbers };
     else if (!Number.isInteger(index)) {
@@ -168,6 +176,28 @@ export function cutSample(f: Followed, masks: Masks, results: readonly TensorDat
     }
   }
   return { ...f.sample, attrs, inputs };
+}
+
+/** Indices into an axis that was cut: those of what stays, counted without what went. */
+function countedAnew(
+  f: Followed,
+  masks: Masks,
+  input: SampleInput,
+  before: readonly number[],
+  results: readonly TensorData[],
+): SampleInput {
+  const attr = f.sample.attrs?.axis;
+  const shape = f.sample.inputs[0]?.shape ?? [];
+  const axis = ((attr?.type === "int" ? Number(attr.value) : 0) + shape.length) % shape.length;
+  const stays = keepsOf(f.pattern.inputs[0] ?? [], shape, masks, f.sizes)[axis] ?? [];
+  const read =
+    input.shape.length === 0
+      ? [true]
+      : (keepsOf(f.pattern.outputs[0] ?? [], results[0]?.shape ?? [], masks, f.sizes)[axis] ?? []);
+  const place = (index: number): number =>
+    stays.slice(0, index < 0 ? index + stays.length : index).filter(Boolean).length;
+  const values = before.filter((_, i) => read[i] === true).map(place);
+  return { ...input, shape: input.shape.length === 0 ? [] : [values.length], values };
 }
 
 /** The sample with its constants fed, so that they have numbers a law can cut. */
