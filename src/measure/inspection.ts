@@ -96,7 +96,9 @@ const sizeOf = ({ dtype, shape }: Tensor): number => byteSize(dtype, elements(sh
 
 /** Groups layers by the start of their names, as deep as gives at most 12 groups; order of the graph. */
 export function blocksOf(layers: readonly LayerCost[]): Block[] {
-  const scoped = layers.map((layer) => ({ layer, scope: layer.name.split(/[/.]/).filter((part) => part !== "") }));
+  // Exporters repeat a scope inside itself: /layer1/layer1.0/conv1.
+  const scopeOf = (name: string) => name.split(/[/.]/).filter((part, i, all) => part !== "" && part !== all[i - 1]);
+  const scoped = layers.map((layer) => ({ layer, scope: scopeOf(layer.name) }));
   let best: Block[] = [];
   for (let depth = 1; depth <= 4; depth++) {
     const blocks = new Map<string, Block>();
