@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /** MINNOW_TEST=dist runs the same tests against the build: what stands in src is then read from dist. */
-const built = process.env["MINNOW_TEST"] === "dist";
+const built = process.env.MINNOW_TEST === "dist";
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
