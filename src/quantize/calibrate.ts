@@ -24,9 +24,8 @@ import type { CalibrateOptions, Statistics } from "./types.ts";
 export const calibrate = async (model: Model, data: Dataset, options: CalibrateOptions = {}): Promise<Statistics> =>
   observe(model, observedValues(model), data, options);
 
-/** The values whose ranges a plan needs. */
-export const observedValues = (model: Model): string[] =>
-  [...planOf(model).values.values()].filter(({ name, like, range }) => like === name && !range).map(({ name }) => name);
+/** The values whose ranges some plan needs: one that has another's levels gets its own where the node between stays float. */
+export const observedValues = (model: Model): string[] => [...planOf(model).values.keys()];
 
 /** Gathers statistics of these values. */
 export async function observe(
