@@ -1,4 +1,4 @@
-import { ceilDiv, type Dim, divideExactly, isKnown, mulDim, subDim, UNKNOWN } from "../ir/dim.ts";
+import { ceilDiv, type Dim, divideExactly, isKnown, mulDim, sameDim, subDim, UNKNOWN } from "../ir/dim.ts";
 import {
   type Applied,
   type AxesRule,
@@ -131,12 +131,17 @@ const split = defineOp({
   axes: (n) => {
     const rank = n.inputs[0]?.shape?.length;
     if (rank === undefined || !nameable(rank + n.outputs)) return frozen(n, "cuts a tensor of unknown rank");
-    if (!n.node.inputs[1]) return frozen(n, "divides it evenly");
     const axis = axisOf(n, n.int("axis", 0), rank);
     const [letters, parts] = [lettersFor(rank), lettersFor(n.outputs, rank)];
     const at = (term: string): string => letters.map((letter, i) => (i === axis ? term : letter)).join("");
     const whole = parts.length === 1 ? (parts[0] as string) : `(${parts.join("+")})`;
-    return { map: `${at(whole)}${numbersFrom(n, 1)} -> ${parts.map(at).join(",")}`, holds: { 1: parts } };
+    if (n.node.inputs[1]) return { map: `${at(whole)}, -> ${parts.map(at).join(",")}`, holds: { 1: parts } };
+    // Without sizes all parts stay equally large: cut alike, or not at all.
+    const letter = letters[axis] as string;
+    const sizes = n.results.map((f) => f?.shape?.[axis] ?? UNKNOWN);
+    const even = sizes.length === n.outputs && sizes.every((size) => sameDim(size, sizes[0] ?? UNKNOWN));
+    const terms = parts.map((part) => (even ? letter : `!${part}`));
+    return `${at(even ? `(${n.outputs}${letter})` : `!${letter}`)}${numbersFrom(n, 1)} -> ${terms.map(at).join(",")}`;
   },
   quant: transparent,
 });

@@ -39,7 +39,13 @@ const shape = defineOp({
     const part = whole.slice(start, Math.max(start, end));
     return [fact("int64", [part.length], part)];
   },
-  axes: () => "!... -> !a",
+  axes: (n) => {
+    const rank = n.inputs[0]?.shape?.length;
+    if (rank === undefined || !nameable(rank + 1)) return frozen(n, "reads sizes of a tensor of unknown rank");
+    const [start, end] = [clamp(n.int("start", 0), rank), clamp(n.int("end", rank), rank)];
+    const read = lettersFor(rank).map((letter, i) => (i >= start && i < end ? `!${letter}` : letter));
+    return `${read.join("")} -> !${lettersFor(1, rank)[0]}`;
+  },
 });
 
 /** An index that may count from the end, held inside 0 … length. */
