@@ -1,3 +1,4 @@
+import { bindInputs } from "../data/bind.ts";
 import { cached } from "../data/cached.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/graph.ts";
@@ -32,7 +33,7 @@ export async function sensitivity(
   options: SensitivityOptions = {},
 ): Promise<LayerSensitivity[]> {
   const { model: base } = await optimize().run(model);
-  const kept = cached(data);
+  const kept = cached(bindInputs(data, base.graph));
   const { onProgress: _, ...quietly } = options;
   const statistics = options.statistics ?? (await calibrate(base, kept, quietly));
   const ranges = rangesBy(options.method ?? "minmax", statistics, options);

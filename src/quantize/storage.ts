@@ -14,7 +14,7 @@ import { finiteFloats, quantizeWeight } from "./weights.ts";
 /** Weights of fewer elements stay as they are: what would stand before them costs more than it saves. */
 const LEAST_ELEMENTS = 512;
 /** Channels of fewer elements go into fp16: a scale for each would cost as much, and few numbers round badly. */
-const LEAST_PER_CHANNEL = 16;
+const LEAST_PER_CHANNEL = 65;
 /** ONNX Runtime folds no constant larger than this. */
 const MOST_BYTES = 2 ** 30;
 /** Larger weights are computed when the file is written, again and again, instead of being kept. */

@@ -27,7 +27,7 @@ const levelsOf = ({ type, symmetric, reduceRange = false }: WeightOptions): read
   return type === "int8" ? [low, high] : [low + 128, high + 128];
 };
 
-/** Rounds a weight to 8 bits, halves to even. A MinnowError names a weight that holds NaN or infinity. */
+/** Rounds a weight to 8 bits, the sum of each channel kept. A MinnowError names a weight that holds NaN or infinity. */
 export async function quantizeWeight(name: string, weight: Tensor, options: WeightOptions): Promise<QuantizedWeight> {
   const values = await finiteFloats(name, weight);
   const parts = partsOf(weight.shape, options.axis);
@@ -43,13 +43,38 @@ export async function quantizeWeight(name: string, weight: Tensor, options: Weig
     scales[c] = atLeast(spread, least);
     if (!options.symmetric) zeroPoints[c] = Math.min(last, Math.max(first, roundEven(first - low[c]! / scales[c]!)));
   }
-  const levels = new Uint8Array(values.length);
+  const levels = new Int16Array(values.length);
+  const exact = new Float64Array(values.length);
   for (let i = 0; i < values.length; i++) {
     const c = parts.channelOf(i);
-    const level = roundEven(values[i]! / scales[c]!) + zeroPoints[c]!;
-    levels[i] = Math.min(last, Math.max(first, level));
+    exact[i] = values[i]! / scales[c]! + zeroPoints[c]!;
+    levels[i] = Math.min(last, Math.max(first, roundEven(exact[i]!)));
   }
-  return { tensor: tensorOf(options.type, weight.shape, levels), scales, zeroPoints };
+  balance(levels, exact, parts, [first, last]);
+  return { tensor: tensorOf(options.type, weight.shape, Uint8Array.from(levels)), scales, zeroPoints };
+}
+
+/**
+ * Rounds as few numbers of each channel the other way as bring the sum of its rounding errors below half a step, those
+ * nearest to the middle first, so that inputs of one sign get no offset. Source: Guo et al., "SQuant: On-the-Fly
+ * Data-Free Quantization via Diagonal Hessian Approximation", arXiv 2202.07471.
+ */
+function balance(
+  levels: Int16Array,
+  exact: Float64Array,
+  parts: Parts,
+  [first, last]: readonly [number, number],
+): void {
+  const members = Array.from({ length: parts.channels }, (): number[] => []);
+  for (let i = 0; i < levels.length; i++) members[parts.channelOf(i)]!.push(i);
+  for (const channel of members) {
+    const error = (i: number) => exact[i]! - levels[i]!;
+    const sum = channel.reduce((total, i) => total + error(i), 0);
+    const sign = Math.sign(sum);
+    const flips = Math.round(Math.abs(sum));
+    const nearest = channel.filter((i) => error(i) * sign > 0).sort((a, b) => (error(b) - error(a)) * sign);
+    for (const i of nearest.slice(0, flips)) levels[i] = Math.min(last, Math.max(first, levels[i]! + sign));
+  }
 }
 
 /** A float32 that is not below either. */
