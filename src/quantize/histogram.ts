@@ -1,6 +1,6 @@
 import type { ValueStatistics } from "./types.ts";
 
-/** Bins on either side of zero. */
+/** Bins on either side of zero; the outermost one stays empty but for NaN. */
 const SIDE = 4096;
 /** Weight of one example in the running averages; ONNX Runtime's averaging_constant. */
 const AVERAGING = 0.01;
@@ -27,10 +27,13 @@ export class Histogram {
   }
 
   #addExample(values: Float32Array): void {
-    const { min, max, finite } = extent(values);
-    if (min > max) {
-      this.#broken += values.length;
-      return;
+    let { min, max } = extent(values);
+    if (!Number.isFinite(min) || !Number.isFinite(max)) {
+      const finite = values.filter(Number.isFinite);
+      this.#broken += values.length - finite.length;
+      values = finite;
+      if (values.length === 0) return;
+      ({ min, max } = extent(values));
     }
     this.#min = Math.min(this.#min, min);
     this.#max = Math.max(this.#max, max);
@@ -38,20 +41,25 @@ export class Histogram {
     this.#averageMin = first ? min : this.#averageMin + AVERAGING * (min - this.#averageMin);
     this.#averageMax = first ? max : this.#averageMax + AVERAGING * (max - this.#averageMax);
     this.#reach(Math.max(-min, max));
-    this.#count(finite ? values : values.filter(Number.isFinite));
-    if (!finite) this.#broken += values.length - values.filter(Number.isFinite).length;
+    this.#count(values);
   }
 
+  /** Counts without a branch, since zeros come at random: a number is zero where its bits but the sign are. */
   #count(values: Float32Array): void {
     const bins = this.#bins;
+    const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
     const perBin = this.#width === 0 ? 0 : 1 / this.#width;
     let zeros = 0;
     for (let i = 0; i < values.length; i++) {
-      const value = values[i]!;
-      if (value === 0) zeros++;
-      else bins[(value * perBin + SIDE) | 0]!++;
+      bins[(values[i]! * perBin + SIDE) | 0]!++;
+      const magnitude = bits[i]! << 1;
+      zeros += ((magnitude | -magnitude) >>> 31) ^ 1;
     }
     this.#zeros += zeros;
+    bins[SIDE]! -= zeros;
+    // NaN becomes index 0.
+    this.#broken += bins[0]!;
+    bins[0] = 0;
   }
 
   /** Makes bins wide enough for numbers of this magnitude. */
@@ -59,7 +67,7 @@ export class Histogram {
     if (magnitude === 0) return;
     // Below 2^-140 a bin would be narrower than numbers are dense.
     if (this.#width === 0) this.#width = 2 ** Math.max(-140, Math.floor(Math.log2(magnitude)) - Math.log2(SIDE));
-    while (magnitude >= this.#width * SIDE) {
+    while (magnitude >= this.#width * (SIDE - 1)) {
       const merged = new Float64Array(2 * SIDE);
       for (let i = 0; i < 2 * SIDE; i++) merged[((i - SIDE) >> 1) + SIDE]! += this.#bins[i]!;
       this.#bins = merged;
@@ -86,16 +94,16 @@ export class Histogram {
   }
 }
 
-/** The smallest and largest finite number, and whether all are finite. */
-function extent(values: Float32Array): { min: number; max: number; finite: boolean } {
-  let [min, max, check] = [Infinity, -Infinity, 0];
-  for (let i = 0; i < values.length; i++) {
+/** The smallest and largest number, NaN passed over; not finite where there is none, or one is infinite. */
+function extent(values: Float32Array): { min: number; max: number } {
+  let first = 0;
+  while (Number.isNaN(values[first])) first++;
+  let min = values[first] ?? Number.NaN;
+  let max = min;
+  for (let i = first; i < values.length; i++) {
     const value = values[i]!;
-    check += value * 0;
     if (value < min) min = value;
     if (value > max) max = value;
   }
-  if (check === 0) return { min, max, finite: true };
-  const finite = values.filter(Number.isFinite);
-  return finite.length === 0 ? { min: Infinity, max: -Infinity, finite: false } : { ...extent(finite), finite: false };
+  return { min, max };
 }
