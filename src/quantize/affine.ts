@@ -31,7 +31,7 @@ export function affineOf({ min, max }: Range, { type, symmetric = false, inside 
   if (low === high) [low, high] = [0, 1];
   if (symmetric) {
     const scale = Math.max(LEAST_SCALE, Math.fround((2 * Math.max(-low, high)) / 255));
-    return { scale, zeroPoint: Math.ceil((first + last) / 2) };
+    return { scale, zeroPoint: type === "uint8" ? 128 : 0 };
   }
   const even = Math.max(LEAST_SCALE, Math.fround((high - low) / 255));
   const zeroPoint = Math.min(last, Math.max(first, roundEven(first - low / even)));

@@ -55,7 +55,7 @@ export interface PlanOptions {
 
 /**
  * Decides what to compute in integers: contractions with constant weights, and what stands between them and works on
- * integers as well. What follows the last contraction stays in float. Only operators' rules are asked, never their names.
+ * integers as well. What follows the last of them stays in float. Only operators' rules are asked, never their names.
  */
 export function planOf(model: Model, options: PlanOptions = {}): Plan {
   const planner = new Planner(model, options);
@@ -157,7 +157,7 @@ class Planner {
     return this.#named(node) || (this.#only !== undefined && this.#only !== node);
   }
 
-  /** Keeps contractions and what leads from one to another; the rest stays in float. */
+  /** Keeps contractions, and what leads from one to another; the rest stays in float. */
   backward(): void {
     const { readers } = usesOf(this.#model.graph);
     for (const node of [...this.#model.graph.nodes].reverse()) {
@@ -165,8 +165,8 @@ class Planner {
       if (rule === undefined) continue;
       const read = node.outputs.some((name) => readers.get(name)?.some((reader) => this.#kept.has(reader)));
       const source = this.#absorbed.get(node);
-      if (rule.kind === "contraction" || read || (source && this.#contractions.get(source) !== undefined))
-        this.#kept.add(node);
+      const absorbed = source !== undefined && this.#contractions.has(source);
+      if (rule.kind === "contraction" || read || absorbed) this.#kept.add(node);
     }
   }
 
