@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { checkBudget, distance, isMet, isUncertain } from "./budget.ts";
-import { chooseTrial } from "./compress.ts";
+import { chooseTrial } from "./search.ts";
 import type { Trial } from "./trials.ts";
 
 const figures = (quality: number, bytes = 1000) => ({ quality, bytes, parameters: 1, macs: 1 });

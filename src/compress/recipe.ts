@@ -36,9 +36,15 @@ export function parseRecipe(value: unknown, at?: string): Recipe {
   });
 }
 
+/** What a recipe gave, and what was done. */
+export interface Made {
+  readonly model: Model;
+  readonly changes: readonly Change[];
+}
+
 /** Carries out recipes on one model with one set of calibration data; what several recipes need is computed once. */
 export interface Kitchen {
-  make(recipe: Recipe): Promise<{ readonly model: Model; readonly changes: readonly Change[] }>;
+  make(recipe: Recipe): Promise<Made>;
   /** The float model after `optimize`: what everything starts from. */
   readonly base: Promise<Model>;
 }

@@ -9,6 +9,17 @@ const recipe: Recipe = [{ name: "optimize" }, { name: "storeWeights", to: "int8"
 const ended = { name: "x", recipe, met: false, distance: 1, seconds: 0 };
 
 describe("the trial log", () => {
+  it("does not hold an interrupt by the user against what was under way", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "minnow-log-"));
+    const path = join(folder, "log.jsonl");
+    const interrupt = new AbortController();
+    const log = await fileLog(path, interrupt.signal);
+    await log.started(recipe);
+    interrupt.abort();
+    expect((await fileLog(path)).killed(recipe)).toBe(false);
+    await rm(folder, { recursive: true });
+  });
+
   it("knows in the next run what never ended in the last", async () => {
     const folder = await mkdtemp(join(tmpdir(), "minnow-log-"));
     const path = join(folder, "log.jsonl");

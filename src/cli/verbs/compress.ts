@@ -70,7 +70,7 @@ export const verb: Verb = {
     const roles = await rolesFor(given, opened.model, opened.path, data);
     const tell = teller(given);
     if (!flag(given, "json")) await introduce(opened, data, roles);
-    const log = await fileLog(`${output}.trials.jsonl`);
+    const log = await fileLog(`${output}.trials.jsonl`, given.signal);
     const strategy = recipeStrategy(given);
     const metric = qualityOf(given);
     const { runtime, threads } = runningOf(given);
