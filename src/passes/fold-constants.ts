@@ -120,7 +120,9 @@ function isModest(node: Node, fact: Site["fact"]): boolean {
     const known = fact(name);
     const size = sizeOf(known);
     if (name === "" || known === undefined || size === undefined) return name === "";
-    const widens = node.op === "DequantizeLinear" || (bits > 0 && BITS[known.dtype] > bits);
+    const widens = bits > 0 && BITS[known.dtype] > bits;
+    // A runtime computes in integers where it sees the weight behind it.
+    if (node.op === "DequantizeLinear") return false;
     return size <= LARGEST && BITS[known.dtype] >= 8 && !(widens && size > WIDENED);
   });
 }
