@@ -1,0 +1,175 @@
+import { describe, expect, it } from "vitest";
+import { arrays } from "../data/index.ts";
+import {
+  float32s,
+  type Graph,
+  lazyTensor,
+  type Model,
+  type Node,
+  subgraph,
+  type Tensor,
+  tensorFrom,
+  verify,
+} from "../ir/index.ts";
+import { compare } from "../measure/index.ts";
+import { normal, random } from "../numeric/random.ts";
+import { toBytes } from "../onnx/index.ts";
+import { optimize } from "../passes/index.ts";
+import { openSession } from "../runtime/index.ts";
+import { sensitivity, storeWeights } from "./index.ts";
+
+const next = random(5);
+const noise = (count: number): Float32Array => Float32Array.from({ length: count }, () => normal(next));
+const tensor = (...shape: number[]): Tensor => float32s(shape, noise(shape.reduce((a, b) => a * b, 1)));
+const data = arrays({ x: { dtype: "float32", shape: [8, 96], data: noise(8 * 96) } });
+
+const node = (op: string, inputs: string[], output: string, attrs: Node["attrs"] = {}): Node => ({
+  name: `n_${output}`,
+  op,
+  domain: "",
+  inputs,
+  outputs: [output],
+  attrs,
+});
+
+const graphOf = (
+  nodes: Node[],
+  weights: Record<string, Tensor>,
+  x = [{ name: "x", type: { kind: "tensor" as const, dtype: "float32" as const, shape: ["N", 96] } }],
+  y = "y",
+): Graph => ({
+  name: "case",
+  inputs: x,
+  outputs: [{ name: y }],
+  weights: new Map(Object.entries(weights)),
+  nodes,
+  valueInfo: new Map(),
+});
+
+const modelOf = (nodes: Node[], weights: Record<string, Tensor>): Model => ({
+  graph: graphOf(nodes, weights),
+  opsets: new Map([["", 18]]),
+  irVersion: 8,
+  functions: [],
+});
+
+const twice = (): Model =>
+  modelOf(
+    [
+      node("MatMul", ["x", "w"], "a"),
+      node("Add", ["a", "b"], "s"),
+      node("Tanh", ["s"], "t"),
+      node("MatMul", ["t", "w"], "y"),
+    ],
+    {
+      w: tensor(96, 96),
+      b: tensor(96),
+    },
+  );
+
+const sqnrOf = async (a: Model, b: Model): Promise<number> => (await compare(a, b, data)).outputs[0]!.sqnr;
+
+describe("Stored weights", () => {
+  it("take a quarter of the bytes as int8 and half as fp16, and compute nearly the same", async () => {
+    const float = twice();
+    const size = (await toBytes(float)).byteLength;
+    for (const [to, part, sqnr] of [
+      ["int8", 0.31, 25],
+      ["fp16", 0.52, 50],
+    ] as const) {
+      const { model, changes } = await storeWeights({ to }).run(float);
+      verify(model);
+      expect((await toBytes(model)).byteLength).toBeLessThan(part * size);
+      expect(await sqnrOf(float, model)).toBeGreaterThan(sqnr);
+      expect(changes[0]?.at).toBe('weight "w"');
+    }
+  });
+
+  it("stay one where several nodes read them, keep their names, and survive optimize", async () => {
+    const { model } = await storeWeights({ to: "int8" }).run(twice());
+    expect([...model.graph.weights.values()].filter(({ dtype }) => dtype === "int8").length).toBe(1);
+    expect(model.graph.nodes.filter(({ outputs }) => outputs[0] === "w").length).toBe(1);
+    expect((await optimize().run(model)).model.graph.weights.size).toBe(model.graph.weights.size);
+    expect((await storeWeights({ to: "int8" }).run(model)).model).toBe(model);
+  });
+
+  it("are turned back inside the graphs of an If too", async () => {
+    const branch = (w: string): Graph =>
+      graphOf([node("MatMul", ["x", w], `${w}_y`)], { [w]: tensor(96, 96) }, [], `${w}_y`);
+    const float = modelOf(
+      [node("If", ["on"], "y", { then_branch: subgraph(branch("p")), else_branch: subgraph(branch("q")) })],
+      { on: tensorFrom("bool", [], [1]) },
+    );
+    const { model } = await storeWeights({ to: "int8" }).run(float);
+    expect((await toBytes(model)).byteLength).toBeLessThan(0.35 * (await toBytes(float)).byteLength);
+    expect(await sqnrOf(float, model)).toBeGreaterThan(25);
+  });
+
+  it("of channels with few numbers are kept as fp16", async () => {
+    const { model } = await storeWeights({ to: "int8" }).run(
+      modelOf([node("MatMul", ["x", "w"], "a"), node("MatMul", ["a", "v"], "y")], {
+        w: tensor(96, 9),
+        v: tensor(9, 200),
+      }),
+    );
+    expect([...model.graph.weights.values()].map(({ dtype }) => dtype).sort()).toEqual(["float16", "float32", "int8"]);
+  });
+
+  it("that are large are computed when they are asked for", async () => {
+    const weight = lazyTensor("float32", [96, 100_000], async () => new Uint8Array(96 * 400_000));
+    const { model } = await storeWeights({ to: "int8" }).run(modelOf([node("MatMul", ["x", "w"], "y")], { w: weight }));
+    const stored = [...model.graph.weights.values()].find(({ dtype }) => dtype === "int8")!;
+    expect(stored.bytes).toBeUndefined();
+    expect((await stored.read()).byteLength).toBe(9_600_000);
+  });
+
+  it("load and run on WASM as in Node", async () => {
+    const { model } = await storeWeights({ to: "int8" }).run(twice());
+    const x = { dtype: "float32" as const, shape: [1, 96], data: noise(96) };
+    const results: Float32Array[] = [];
+    for (const runtime of ["node", "wasm"] as const) {
+      const session = await openSession(model, { runtime });
+      results.push((await session.run({ x }))["y"]!.data as Float32Array);
+      await session.close();
+    }
+    for (const [i, value] of results[0]!.entries()) expect(results[1]![i]).toBeCloseTo(value, 3);
+  });
+
+  it("are refused by name over 1 GiB, and where they hold NaN", async () => {
+    const huge = lazyTensor("float32", [96, 3_000_000], () => Promise.reject(new Error("read")));
+    const broken = tensor(96, 96);
+    new Float32Array(broken.bytes!.buffer)[7] = Number.NaN;
+    const of = (w: Tensor) => storeWeights({ to: "int8" }).run(modelOf([node("MatMul", ["x", "w"], "y")], { w }));
+    await expect(of(huge)).rejects.toMatchObject({ code: "quantize/too-large", at: 'weight "w"' });
+    await expect(of(broken)).rejects.toMatchObject({ code: "quantize/broken-weight", at: 'weight "w"' });
+  });
+
+  it("are left as they are where float16 does not reach them", async () => {
+    const { model } = await storeWeights({ to: "fp16" }).run(
+      modelOf([node("MatMul", ["x", "w"], "y")], {
+        w: float32s(
+          [96, 96],
+          noise(96 * 96).map((v) => v * 1e6),
+        ),
+      }),
+    );
+    expect(model.graph.weights.get("w")?.dtype).toBe("float32");
+  });
+
+  it("take no other format", () => {
+    expect(() => storeWeights({ to: "int3" as "int8" })).toThrow(/int3/);
+  });
+});
+
+describe("Sensitivity", () => {
+  it("puts the layer first whose numbers are hardest to round", async () => {
+    const small = (count: number) => noise(count).map((value) => value * 0.1);
+    const hard = small(96 * 96).map((value, i) => (i === 0 ? 100 : value));
+    const weights = { w: float32s([96, 96], small(96 * 96)), v: float32s([96, 96], hard) };
+    const nodes = [node("MatMul", ["x", "w"], "a"), node("MatMul", ["a", "v"], "b"), node("MatMul", ["b", "w"], "y")];
+    const order = await sensitivity(modelOf(nodes, weights), data, { perChannel: false });
+    expect(order.map((layer) => layer.node)).toHaveLength(3);
+    expect(order[0]?.node).toBe("n_b");
+    expect(order[0]!.sqnr).toBeLessThan(order[1]!.sqnr - 10);
+  });
+});
