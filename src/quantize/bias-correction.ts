@@ -5,7 +5,7 @@ import { int64s, type TensorData } from "../ir/tensor.ts";
 import { usesOf } from "../ir/walk.ts";
 import { inferModel } from "../ops/infer.ts";
 import { openSession } from "../runtime/index.ts";
-import { calibrationBatches } from "./calibrate.ts";
+import { calibrationBatches, numbersOf } from "./calibrate.ts";
 import type { Corrections } from "./insert.ts";
 import type { Contraction, Plan } from "./plan.ts";
 import type { CalibrateOptions } from "./types.ts";
@@ -34,7 +34,16 @@ export async function measureCorrections(
   const corrected = await openSession(correcting(quantized, meters), threads);
   try {
     let done = 0;
-    for await (const { feeds, indices, skipped } of calibrationBatches(float, [], data, { batch: 32, ...options })) {
+    // A few of the largest values are in memory at once.
+    const each =
+      4 *
+      Math.max(
+        ...numbersOf(
+          float,
+          meters.map(({ name }) => name),
+        ),
+      );
+    for await (const { feeds, indices, skipped } of calibrationBatches(float, each, data, options)) {
       const means = await reference.run(
         feeds,
         meters.map(({ mean }) => mean),

@@ -2,7 +2,7 @@ import { batches } from "../data/batches.ts";
 import { bindInputs, feedInputs } from "../data/bind.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
-import { bindDim, isKnown, namesIn } from "../ir/dim.ts";
+import { bindDim, type Dim, isKnown, namesIn } from "../ir/dim.ts";
 import type { Model } from "../ir/graph.ts";
 import { withOutputs } from "../measure/compare.ts";
 import { inferModel } from "../ops/infer.ts";
@@ -52,7 +52,8 @@ export async function observe(
   );
   let [samples, skipped] = [0, 0];
   try {
-    for await (const batch of calibrationBatches(model, names, data, options)) {
+    const each = numbersOf(model, names).reduce((a, b) => a + b, 0);
+    for await (const batch of calibrationBatches(model, each, data, options)) {
       const results = fetched.length === 0 ? {} : await session.run(batch.feeds, fetched);
       for (const [name, histogram] of histograms) {
         const seen = results[name] ?? batch.feeds[name];
@@ -68,28 +69,28 @@ export async function observe(
   return { values: new Map([...histograms].map(([name, h]) => [name, h.result()])), samples, skipped };
 }
 
-/** Numbers that are held of activations at once, unless one example has more. */
+/** Numbers of activations that are looked at together, unless one example has more. */
 const MOST_NUMBERS = 4_000_000;
 
-/** Examples under the names of the model's inputs, in batches small enough that these values are small together. */
+/** Examples under the names of the model's inputs, as many at a time as have few numbers when one of them has `each`. */
 export function calibrationBatches(
   model: Model,
-  names: readonly string[],
+  each: number,
   data: Dataset,
   { batch, signal }: CalibrateOptions,
-) {
+): ReturnType<typeof batches> {
   const fixed = feedInputs(model.graph)[0]?.type?.shape?.[0];
-  const facts = inferModel(model);
-  const each = names.reduce((sum, name) => sum + numbersOf(facts.get(name)?.shape ?? []), 0);
   const fitting = Math.max(1, Math.min(32, Math.floor(MOST_NUMBERS / Math.max(1, each))));
   const size = typeof fixed === "number" && fixed > 0 ? fixed : (batch ?? fitting);
   return batches(bindInputs(data, model.graph), size, { signal });
 }
 
-/** Elements of a shape for one example; sizes nobody knows count as 1. */
-function numbersOf(shape: readonly (number | string)[]): number {
-  return shape.reduce<number>((product, dim) => {
+/** How many numbers each of these values has for one example; sizes nobody knows count as 1. */
+export function numbersOf(model: Model, names: readonly string[]): number[] {
+  const facts = inferModel(model);
+  const sizeOf = (dim: Dim): number => {
     const bound = bindDim(dim, new Map(namesIn(dim).map((name) => [name, 1])));
-    return product * (isKnown(bound) ? Math.max(1, bound) : 1);
-  }, 1);
+    return isKnown(bound) ? Math.max(1, bound) : 1;
+  };
+  return names.map((name) => (facts.get(name)?.shape ?? []).reduce<number>((product, dim) => product * sizeOf(dim), 1));
 }

@@ -74,7 +74,8 @@ const STEPS = 128;
  * The clipping threshold ±t with the least divergence between the distribution and its quantized form. Source: Migacz,
  * "8-bit inference with TensorRT" (GTC 2017), with as many levels as the quantized value has on the grid.
  */
-function byEntropy(seen: ValueStatistics): Range {
+function byEntropy(fine: ValueStatistics): Range {
+  const seen = coarser(fine, 2048);
   const { min, max } = seen;
   const largest = Math.max(-min, max);
   if (largest === 0) return { min, max };
@@ -85,6 +86,17 @@ function byEntropy(seen: ValueStatistics): Range {
     if (divergence < best.divergence) best = { t, divergence };
   }
   return clipped(-best.t, best.t, min, max);
+}
+
+/** The same counts in at most so many bins. */
+function coarser(seen: ValueStatistics, most: number): ValueStatistics {
+  if (seen.bins.length <= most) return seen;
+  const first = Math.floor(seen.first / 2);
+  const bins = new Float64Array(Math.floor((seen.first + seen.bins.length - 1) / 2) - first + 1);
+  seen.bins.forEach((count, i) => {
+    bins[Math.floor((seen.first + i) / 2) - first]! += count;
+  });
+  return coarser({ ...seen, width: seen.width * 2, first, bins }, most);
 }
 
 /**

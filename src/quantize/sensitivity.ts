@@ -1,3 +1,4 @@
+import type { Batch } from "../data/batches.ts";
 import { bindInputs } from "../data/bind.ts";
 import { cached } from "../data/cached.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -6,7 +7,7 @@ import type { TensorData } from "../ir/tensor.ts";
 import { differenceSum } from "../measure/difference.ts";
 import { optimize } from "../passes/index.ts";
 import { openSession } from "../runtime/index.ts";
-import { calibrate, calibrationBatches, observedValues } from "./calibrate.ts";
+import { calibrate, calibrationBatches, numbersOf, observedValues } from "./calibrate.ts";
 import { type Formats, insertQuantization } from "./insert.ts";
 import { nameOf, planOf } from "./plan.ts";
 import { rangesBy } from "./ranges.ts";
@@ -40,12 +41,14 @@ export async function sensitivity(
   const { contractions } = planOf(base);
   const reference: Record<string, TensorData>[] = [];
   const measured: LayerSensitivity[] = [];
-  await runAll(base, kept, options, (outputs) => reference.push(outputs));
+  const each = numbersOf(base, observedValues(base)).reduce((a, b) => a + b, 0);
+  const examples = () => calibrationBatches(base, each, kept, options);
+  await runAll(base, examples(), options, (outputs) => reference.push(outputs));
   for (const { node } of contractions) {
     const plan = planOf(base, { only: node });
     const { model: one } = await insertQuantization(base, plan, ranges, options);
     const sums = new Map(base.graph.outputs.map((output) => [output.name, differenceSum()]));
-    await runAll(one, kept, options, (outputs, i) => {
+    await runAll(one, examples(), options, (outputs, i) => {
       for (const [name, sum] of sums) sum.add(reference[i]![name]!, outputs[name]!);
     });
     const sqnr = Math.min(...[...sums.values()].map((sum) => sum.result().sqnr));
@@ -57,15 +60,14 @@ export async function sensitivity(
 
 async function runAll(
   model: Model,
-  data: Dataset,
+  examples: AsyncIterable<Batch>,
   options: CalibrateOptions,
   take: (outputs: Record<string, TensorData>, batch: number) => void,
 ): Promise<void> {
   const session = await openSession(model, options.threads === undefined ? {} : { threads: options.threads });
   try {
     let count = 0;
-    for await (const { feeds } of calibrationBatches(model, observedValues(model), data, options))
-      take(await session.run(feeds), count++);
+    for await (const { feeds } of examples) take(await session.run(feeds), count++);
   } finally {
     await session.close();
   }
