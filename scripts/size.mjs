@@ -10,7 +10,11 @@ import { build } from "esbuild";
 const root = fileURLToPath(new URL("../", import.meta.url));
 
 const BUDGETS = [
-  ["load and inspect", 'export { load } from "./dist/onnx/index.js"; export { inspect } from "./dist/measure/inspect.js"', 25_000],
+  [
+    "load and inspect",
+    'export { load } from "./dist/onnx/index.js"; export { inspect } from "./dist/measure/inspect.js"',
+    25_000,
+  ],
   ["quantizeStatic", 'export { load, quantizeStatic, toBytes } from "./dist/index.js"', 80_000],
 ];
 

@@ -72,11 +72,6 @@ export type QuantRule =
   | { readonly kind: "clamp" }
   | { readonly kind: "range"; readonly range: readonly [number, number] };
 
-/** Why there is no gradient, as users read it. */
-export interface NoGradient {
-  readonly none: string;
-}
-
 /** All that Minnow knows of one operator. */
 export interface OpRule {
   readonly name: string;

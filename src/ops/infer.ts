@@ -1,9 +1,9 @@
 import { MinnowError } from "../errors.ts";
 import { floatAttr, intAttr, intsAttr, stringAttr } from "../ir/attrs.ts";
-import { type Dim, normal, sameDim, UNKNOWN } from "../ir/dim.ts";
+import { type Dim, normal, UNKNOWN } from "../ir/dim.ts";
 import type { Graph, Model, Node, ValueInfo } from "../ir/graph.ts";
 import { titleOf } from "../ir/walk.ts";
-import { type Applied, type Fact, keyOf, type OpRule } from "./define.ts";
+import type { Applied, Fact, OpRule } from "./define.ts";
 import { factOf } from "./facts.ts";
 import { ruleOf } from "./index.ts";
 
@@ -120,18 +120,3 @@ export function applied(node: Node, opsets: ReadonlyMap<string, number>, facts: 
     },
   };
 }
-
-/** Whether two facts agree wherever both say something. */
-export function agree(a: Fact, b: Fact): boolean {
-  if (a.dtype !== b.dtype) return false;
-  if (a.shape === undefined || b.shape === undefined) return true;
-  return (
-    a.shape.length === b.shape.length &&
-    a.shape.every((dim, i) => {
-      const other = b.shape?.[i] as Dim;
-      return typeof dim !== "number" || typeof other !== "number" || sameDim(dim, other);
-    })
-  );
-}
-
-export { factOf, keyOf };

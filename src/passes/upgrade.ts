@@ -5,7 +5,8 @@ import type { FunctionDef, Graph, Model, Node, ValueInfo } from "../ir/graph.ts"
 import { int64s, type Tensor, tensorFrom } from "../ir/tensor.ts";
 import { namesOf, titleOf } from "../ir/walk.ts";
 import type { Fact } from "../ops/define.ts";
-import { declared, factOf, inferNode } from "../ops/infer.ts";
+import { factOf } from "../ops/facts.ts";
+import { declared, inferNode } from "../ops/infer.ts";
 import type { Change, Pass, PassResult } from "./pass.ts";
 import { inputs } from "./upgrade/inputs.ts";
 import type { Lifting, OldNode } from "./upgrade/lifting.ts";
