@@ -102,4 +102,10 @@ export interface StoreWeightsOptions {
   readonly to: "int8" | "fp16";
   /** For int8: a scale for each channel instead of one for the whole weight; default true. */
   readonly perChannel?: boolean;
+  /** Corrects the mean error of every output channel, measured on `data`; default false. */
+  readonly biasCorrection?: boolean;
+  readonly data?: Dataset;
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
 }
