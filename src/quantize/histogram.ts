@@ -5,6 +5,29 @@ const SIDE = 4096;
 /** Weight of one example in the running averages; ONNX Runtime's averaging_constant. */
 const AVERAGING = 0.01;
 
+/** The smallest and largest of a stream of examples' extrema, and the running averages of both. */
+export class Averaged {
+  #min = Infinity;
+  #max = -Infinity;
+  #averageMin = Number.NaN;
+  #averageMax = Number.NaN;
+
+  /** Adds the smallest and the largest number of one example. */
+  add(min: number, max: number): void {
+    this.#min = Math.min(this.#min, min);
+    this.#max = Math.max(this.#max, max);
+    const first = Number.isNaN(this.#averageMin);
+    this.#averageMin = first ? min : this.#averageMin + AVERAGING * (min - this.#averageMin);
+    this.#averageMax = first ? max : this.#averageMax + AVERAGING * (max - this.#averageMax);
+  }
+
+  /** Zeros where nothing was added. */
+  result(): Pick<ValueStatistics, "min" | "max" | "averageMin" | "averageMax"> {
+    if (this.#min > this.#max) return { min: 0, max: 0, averageMin: 0, averageMax: 0 };
+    return { min: this.#min, max: this.#max, averageMin: this.#averageMin, averageMax: this.#averageMax };
+  }
+}
+
 /**
  * Counts a stream of numbers in constant memory. Bins lie on a grid of powers of two around zero; when a number falls
  * outside, neighbouring bins become one. So the counts are exact, and the same in whatever portions the numbers come.
@@ -12,10 +35,7 @@ const AVERAGING = 0.01;
 export class Histogram {
   #bins = new Float64Array(2 * SIDE);
   #width = 0;
-  #min = Infinity;
-  #max = -Infinity;
-  #averageMin = Number.NaN;
-  #averageMax = Number.NaN;
+  readonly #extrema = new Averaged();
   #zeros = 0;
   #broken = 0;
 
@@ -35,11 +55,7 @@ export class Histogram {
       if (values.length === 0) return;
       ({ min, max } = extent(values));
     }
-    this.#min = Math.min(this.#min, min);
-    this.#max = Math.max(this.#max, max);
-    const first = Number.isNaN(this.#averageMin);
-    this.#averageMin = first ? min : this.#averageMin + AVERAGING * (min - this.#averageMin);
-    this.#averageMax = first ? max : this.#averageMax + AVERAGING * (max - this.#averageMax);
+    this.#extrema.add(min, max);
     this.#reach(Math.max(-min, max));
     this.#count(values);
   }
@@ -77,14 +93,10 @@ export class Histogram {
 
   /** What was counted so far. */
   result(): ValueStatistics {
-    const any = this.#min <= this.#max;
     const from = this.#bins.findIndex((count) => count > 0);
     const to = this.#bins.findLastIndex((count) => count > 0);
     return {
-      min: any ? this.#min : 0,
-      max: any ? this.#max : 0,
-      averageMin: any ? this.#averageMin : 0,
-      averageMax: any ? this.#averageMax : 0,
+      ...this.#extrema.result(),
       width: this.#width,
       first: from < 0 ? 0 : from - SIDE,
       bins: from < 0 ? new Float64Array(0) : this.#bins.slice(from, to + 1),

@@ -5,6 +5,7 @@ import { type Change, type Json, optimize, type Pass, type PassResult } from "..
 import { merged } from "../passes/pass.ts";
 import { measureCorrections } from "./bias-correction.ts";
 import { observe } from "./calibrate.ts";
+import { observeExtrema } from "./extrema.ts";
 import { insertQuantization } from "./insert.ts";
 import { type Plan, planOf } from "./plan.ts";
 import { rangesBy } from "./ranges.ts";
@@ -65,7 +66,10 @@ async function statisticsFor(model: Model, plan: Plan, options: QuantizeStaticOp
         mend: "Calibrate the same model after optimize, or give data as well.",
       },
     );
-  const more = await observe(model, missing, data, options);
+  const { method = "minmax" } = options;
+  const quick = method === "minmax" || method === "movingAverage";
+  const extrema = quick ? await observeExtrema(model, missing, data, options) : undefined;
+  const more = extrema ?? (await observe(model, missing, data, options));
   return { ...more, values: new Map([...(statistics?.values ?? []), ...more.values]) };
 }
 
