@@ -37,9 +37,9 @@ const int8 = (method: Method, biasCorrection: boolean, nodesToExclude: readonly 
   ],
 });
 
-const stored = (to: "int8" | "fp16"): Candidate => ({
-  name: `${to} storage`,
-  recipe: [{ name: "optimize" }, { name: "storeWeights", to }],
+const stored = (to: "int8" | "fp16", biasCorrection = false): Candidate => ({
+  name: `${to} storage${biasCorrection ? ", bias corrected" : ""}`,
+  recipe: [{ name: "optimize" }, { name: "storeWeights", to, ...(biasCorrection && { biasCorrection }) }],
 });
 
 /**
@@ -57,7 +57,8 @@ export const ladder: Strategy = async function* (situation) {
   yield* attempt("minmax", false);
   yield* attempt("minmax", true);
   for (const method of ["entropy", "percentile", "mse"] as const) if (!met) yield* attempt(method, true);
-  const storage: Trial = yield stored("int8");
+  let storage: Trial = yield stored("int8");
+  if (!storage.met) storage = yield stored("int8", true);
   if (!met) {
     const best = tried
       .filter((t) => t.trial.figures !== undefined)

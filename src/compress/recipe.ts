@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Dataset } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
-import { type Change, optimize } from "../passes/index.ts";
+import { type Change, optimize, type Pass } from "../passes/index.ts";
 import { calibrate, quantizeStatic, type Statistics, storeWeights } from "../quantize/index.ts";
 
 const optimizeStep = z.strictObject({ name: z.literal("optimize") });
@@ -10,12 +10,16 @@ const optimizeStep = z.strictObject({ name: z.literal("optimize") });
 const quantizeStep = z.strictObject({
   name: z.literal("quantizeStatic"),
   method: z.enum(["minmax", "movingAverage", "percentile", "entropy", "mse"]),
-  perChannel: z.boolean().optional(),
-  biasCorrection: z.boolean().optional(),
-  nodesToExclude: z.array(z.string()).readonly().optional(),
+  perChannel: z.boolean().exactOptional(),
+  biasCorrection: z.boolean().exactOptional(),
+  nodesToExclude: z.array(z.string()).readonly().exactOptional(),
 });
 
-const storeStep = z.strictObject({ name: z.literal("storeWeights"), to: z.enum(["int8", "fp16"]) });
+const storeStep = z.strictObject({
+  name: z.literal("storeWeights"),
+  to: z.enum(["int8", "fp16"]),
+  biasCorrection: z.boolean().exactOptional(),
+});
 
 const schema = z
   .array(z.discriminatedUnion("name", [optimizeStep, quantizeStep, storeStep]))
@@ -57,30 +61,27 @@ export function kitchen(
 ): Kitchen {
   const base = optimize().run(model);
   base.catch(() => {});
+  const examples = (): Dataset => {
+    if (data !== undefined) return data;
+    throw new MinnowError("This recipe calibrates, and there is no data.", {
+      code: "recipe/no-data",
+      mend: "Give --data.",
+    });
+  };
   let statistics: Promise<Statistics> | undefined;
-  const gather = async (from: Model): Promise<Statistics> => {
-    if (data === undefined)
-      throw new MinnowError("This recipe calibrates, and there is no data.", {
-        code: "recipe/no-data",
-        mend: "Give --data.",
-      });
-    statistics ??= calibrate(from, data, options);
-    return statistics;
+  const passOf = async ({ name, ...step }: Exclude<Recipe[number], { name: "optimize" }>): Promise<Pass> => {
+    if ("to" in step) return storeWeights({ ...step, ...(step.biasCorrection && { data: examples() }), ...options });
+    statistics ??= base.then((start) => calibrate(start.model, examples(), options));
+    return quantizeStatic({ ...step, ...options, data: examples(), statistics: await statistics });
   };
   return {
     base: base.then((result) => result.model),
     async make(recipe) {
-      let { model: made, changes } = await base;
-      changes = recipe.some((step) => step.name === "optimize") ? changes : [];
-      for (const { name, ...step } of recipe) {
-        if (name === "optimize") continue;
-        const pass =
-          name === "storeWeights"
-            ? storeWeights(step as Parameters<typeof storeWeights>[0])
-            : quantizeStatic({ ...(step as object), ...options, data, statistics: await gather(made) } as Parameters<
-                typeof quantizeStatic
-              >[0]);
-        const result = await pass.run(made);
+      const optimized = recipe.some(({ name }) => name === "optimize");
+      let { model: made, changes }: Made = optimized ? await base : { model, changes: [] };
+      for (const step of recipe) {
+        if (step.name === "optimize") continue;
+        const result = await (await passOf(step)).run(made);
         made = result.model;
         changes = [...changes, ...result.changes];
       }

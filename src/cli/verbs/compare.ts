@@ -158,8 +158,8 @@ function show(
     if (names.length > 0)
       print(
         "",
-        dim("  To mend it, leave them in float:"),
-        `  minnow quantize ${reference.path} --data DATA --nodes-to-exclude ${names.join(",")} -o ${candidate.path} --force`,
+        dim("  To mend it, correct the biases and leave these layers in float:"),
+        `  minnow quantize ${reference.path} --data DATA --bias-correction --nodes-to-exclude ${names.join(",")} -o ${candidate.path} --force`,
       );
   }
   for (const failure of failures) print(`${red("✗")} ${failure}`);
