@@ -1,15 +1,34 @@
+import { existsSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type Plugin } from "vitest/config";
 
-/** MINNOW_TEST=dist runs the same tests against the build: what stands in src is then read from dist. */
+/** MINNOW_TEST=dist runs the same tests against the build: what they import from src is then read from dist. */
 const built = process.env.MINNOW_TEST === "dist";
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
+if (built && !existsSync(at("./dist/index.js"))) throw new Error("MINNOW_TEST=dist needs the build: npm run build.");
+
+/** Answers imports of a source file with what was built from it. */
+const fromBuild: Plugin = {
+  name: "from-build",
+  enforce: "pre",
+  resolveId(source, importer) {
+    const path = source.startsWith("/")
+      ? source
+      : importer && source.startsWith(".")
+        ? resolve(dirname(importer), source)
+        : "";
+    if (!path.startsWith(at("./src/")) || !path.endsWith(".ts")) return undefined;
+    const compiled = path.replace(at("./src/"), at("./dist/")).replace(/\.ts$/, ".js");
+    return existsSync(compiled) ? compiled : undefined;
+  },
+};
+
 export default defineConfig({
+  plugins: built ? [fromBuild] : [],
   resolve: {
-    alias: built
-      ? [{ find: "#platform", replacement: at("./dist/platform.node.js") }]
-      : [{ find: "#platform", replacement: at("./src/platform.node.ts") }],
+    alias: [{ find: "#platform", replacement: at(built ? "./dist/platform.node.js" : "./src/platform.node.ts") }],
   },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
