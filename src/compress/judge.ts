@@ -48,7 +48,7 @@ export async function judgeBy(
     if (quality === "agreement") {
       const right = [...judgement.predictions].map((p, i) => p === first.judgement.predictions[i]);
       const share = right.filter(Boolean).length / Math.max(1, right.length);
-      return { right, quality: share, metrics: { ...metrics, agreement: share } };
+      return { right, quality: share, metrics: { agreement: share } };
     }
     return { right: [...judgement.ranks].map((rank) => rank === 0), quality: metrics[quality] ?? Number.NaN, metrics };
   };

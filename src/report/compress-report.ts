@@ -3,7 +3,7 @@ import type { CompressResult } from "../compress/compress.ts";
 import type { Trial } from "../compress/trials.ts";
 import type { LayerCost } from "../measure/cost.ts";
 import { barOf, dataTable, type Html, html, page } from "./page.ts";
-import { bytes, count, decibel, duration, milliseconds, percent, plural, points } from "./words.ts";
+import { bytes, count, decibel, duration, milliseconds, percent, plural, points, speed } from "./words.ts";
 
 /** What a report of a search is made from, besides its result. */
 export interface ReportParts {
@@ -87,12 +87,10 @@ function cards({ result }: ReportParts): Html {
   const { before, after } = result;
   if (after === undefined) return html``;
   const card = (big: string, small: string) => html`<div class="card"><b>${big}</b><span>${small}</span></div>`;
-  const speed =
-    after.latencyMs === undefined || before.latencyMs === undefined ? undefined : before.latencyMs / after.latencyMs;
   return html`<div class="cards">
 ${card(percent(after.bytes / before.bytes, 0), `of the file: ${bytes(before.bytes)} → ${bytes(after.bytes)}`)}
 ${after.brotliBytes !== undefined && card(bytes(after.brotliBytes), `to download (brotli), before ${bytes(before.brotliBytes ?? before.bytes)}`)}
-${speed !== undefined && card(`${speed.toFixed(2)}×`, `${speed >= 1 ? "faster" : "the speed"} in ${runtimeName(result.runtime)}: ${milliseconds(before.latencyMs ?? 0)} → ${milliseconds(after.latencyMs ?? 0)}`)}
+${before.latencyMs !== undefined && after.latencyMs !== undefined && card(speed(before.latencyMs, after.latencyMs), `in ${runtimeName(result.runtime)}: ${milliseconds(before.latencyMs)} → ${milliseconds(after.latencyMs)}`)}
 ${card(percent(after.quality), `${result.quality}, before ${percent(before.quality)}`)}
 </div>`;
 }

@@ -43,6 +43,14 @@ export function duration(seconds: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** How a time compares with the one before: `2.21× faster`, `1.30× slower`, `as fast`. */
+export function speed(before: number, after: number): string {
+  const ratio = before / after;
+  if (!Number.isFinite(ratio)) return "";
+  if (Math.abs(ratio - 1) < 0.03) return "as fast";
+  return ratio > 1 ? `${ratio.toFixed(2)}× faster` : `${(1 / ratio).toFixed(2)}× slower`;
+}
+
 /** A signal-to-noise ratio in dB; exact equality has none. */
 export const decibel = (db: number): string => (db === Infinity ? "exact" : `${db.toFixed(1)} dB`);
 

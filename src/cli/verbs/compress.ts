@@ -12,7 +12,7 @@ import { costOf } from "../../measure/cost.ts";
 import { METRICS } from "../../measure/metrics.ts";
 import { upgrade } from "../../passes/index.ts";
 import { checkWords, runtimeName } from "../../report/compress-report.ts";
-import { bytes, count, milliseconds, percent, plural, points, table } from "../../report/words.ts";
+import { bytes, count, milliseconds, percent, plural, points, speed, table } from "../../report/words.ts";
 import { bold, dim, green, type Progress, print, printJson, progress, red, yellow } from "../console.ts";
 import { type DataGiven, openData, type Roles, rolesFor } from "../data.ts";
 import { type Opened, openModel, outputPath, save } from "../model.ts";
@@ -209,7 +209,6 @@ function conclude(result: CompressResult, output: string, report: string, budget
 function figuresTable({ before, after, change, quality, verdicts, runtime }: CompressResult): string[] {
   if (after === undefined) return [];
   const ratio = (a = Number.NaN, b = Number.NaN) => (Number.isFinite(b / a) ? percent(b / a, 0) : "");
-  const speed = (before.latencyMs ?? Number.NaN) / (after.latencyMs ?? Number.NaN);
   const interval =
     change === undefined ? "" : `${points(change.value)} points (95 %: ${points(change.low)} … ${points(change.high)})`;
   const size = (n: number | undefined) => (n === undefined ? "–" : bytes(n));
@@ -230,7 +229,7 @@ function figuresTable({ before, after, change, quality, verdicts, runtime }: Com
         `latency in ${runtimeName(runtime)}`,
         milliseconds(before.latencyMs ?? Number.NaN),
         milliseconds(after.latencyMs ?? Number.NaN),
-        speed >= 1 ? `${speed.toFixed(2)}× faster` : `${(1 / speed).toFixed(2)}× slower`,
+        speed(before.latencyMs ?? Number.NaN, after.latencyMs ?? Number.NaN),
       ],
     ],
     [1, 2],
