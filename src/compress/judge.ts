@@ -41,6 +41,11 @@ export async function judgeBy(
   const quality = options.metric ?? (labelled ? "accuracy" : isClassifier(reference) ? "agreement" : "sqnr");
   if (quality === "sqnr") return judgeByCloseness(reference, data, options);
   const first = await evaluate(reference, data, wanted(quality, options));
+  if (first.broken > 0)
+    throw new MinnowError(`The model's scores are not finite on ${first.broken} of ${first.samples} examples.`, {
+      code: "compress/not-finite",
+      mend: "A weight or an input holds NaN, or numbers overflow; export the model again, and check the preprocessing.",
+    });
   const verdict = (
     judgement: Judgement,
     metrics: Readonly<Record<string, number>>,

@@ -25,6 +25,8 @@ export interface Evaluation {
   /** Fractions, 0 … 1; empty where the data has no labels. */
   readonly metrics: Partial<Record<MetricName, number>>;
   readonly judgement: Judgement;
+  /** Examples whose scores are not finite; they count as wrong. */
+  readonly broken: number;
 }
 
 /**
@@ -52,7 +54,7 @@ export async function evaluate(model: Model, data: Dataset, options: EvaluateOpt
     const names =
       options.metrics ?? (judgement.classes > 5 ? (["accuracy", "top5"] as const) : (["accuracy"] as const));
     const metrics = labelled ? Object.fromEntries(names.map((name) => [name, METRICS[name](judgement)])) : {};
-    return { samples: judgement.indices.length, skipped, metrics, judgement };
+    return { samples: judgement.indices.length, skipped, metrics, judgement, broken: judge.broken() };
   } finally {
     await session.close();
   }
@@ -92,7 +94,9 @@ async function runScores(session: Session, feeds: Record<string, TensorData>, co
 function judgeOf(data: Dataset) {
   const [predictions, labels, ranks, indices, margins]: number[][] = [[], [], [], [], []];
   let classes = 0;
+  let broken = 0;
   return {
+    broken: () => broken,
     add(scores: TensorData, truth: Int32Array | undefined, at: Int32Array) {
       classes = scores.data.length / at.length;
       const values = scores.data as ArrayLike<number>;
@@ -104,7 +108,8 @@ function judgeOf(data: Dataset) {
             at: data.classes?.[label],
             mend: "Check the class folders, --labels and --label-offset.",
           });
-        const { best, rank } = rankOf(values, i * classes, classes, label);
+        const { best, rank, finite } = rankOf(values, i * classes, classes, label);
+        if (!finite) broken++;
         predictions!.push(best);
         labels!.push(label);
         ranks!.push(rank);
@@ -125,12 +130,13 @@ function judgeOf(data: Dataset) {
 
 /** The best class of one row, and how many classes beat `label` (a tie counts against the later one, NaN against all). */
 function rankOf(values: ArrayLike<number>, start: number, classes: number, label: number) {
-  let [best, top, rank] = [0, -Infinity, 0];
+  let [best, top, rank, finite] = [0, -Infinity, 0, true];
   const own = label < 0 ? Number.NaN : values[start + label]!;
   for (let c = 0; c < classes; c++) {
     const score = values[start + c]!;
+    finite &&= Number.isFinite(score);
     if (score > top) [best, top] = [c, score];
     if (c !== label && !(score < own || (score === own && c > label))) rank++;
   }
-  return { best, rank: label < 0 ? -1 : rank };
+  return { best, rank: label < 0 ? -1 : rank, finite };
 }

@@ -110,7 +110,7 @@ class Walk {
     } else if (type === WireType.Varint) length = reader.skip(type).byteLength;
     else if (type === WireType.Bit32) length = 4;
     else if (type === WireType.Bit64) length = 8;
-    else throw new RangeError("a group");
+    else throw new RangeError("a kind of field that ONNX does not use");
     body += this.#start;
     if (body + length > end) throw new RangeError(`a field of ${length} bytes where ${end - body} are left`);
     return { number, type, body, length };

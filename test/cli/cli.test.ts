@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript without types
 import { prepareDigits } from "../../examples/digits/data.mjs";
+import { edit, float32s, readFloats, type Tensor } from "../../src/ir/index.ts";
+import { load, save } from "../../src/onnx/index.ts";
 import { minnow } from "./run.ts";
 
 const DIGITS = fileURLToPath(new URL("../../examples/digits/digits.onnx", import.meta.url));
@@ -122,6 +124,27 @@ describe("bad input", () => {
     const { code, out } = await minnow("evaluate", DIGITS, "--data", at("damaged"), "--preprocess", "unit", "--json");
     expect(code).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ samples: 1999, skipped: 1 });
+  });
+
+  it("a weight that is NaN is told as such", async () => {
+    const model = await load(DIGITS);
+    const [name, tensor] = [...model.graph.weights].find(([, t]) => t.shape.length === 4) ?? [];
+    const values = (await readFloats(tensor as Tensor)).slice().fill(Number.NaN, 5, 6);
+    const e = edit(model.graph);
+    e.setWeight(name as string, float32s(tensor?.shape ?? [], values));
+    await save({ ...model, graph: e.done() }, at("nan.onnx"));
+    const { code, err } = await minnow(
+      "compress",
+      at("nan.onnx"),
+      "--data",
+      data,
+      "--preprocess",
+      "unit",
+      "--limit",
+      "100",
+    );
+    expect(code).toBe(1);
+    expect(err).toContain("not finite");
   });
 
   it("options with impossible values exit 2", async () => {
