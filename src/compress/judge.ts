@@ -95,12 +95,15 @@ async function judgeByCloseness(reference: Model, data: Dataset, options: Evalua
   return { quality: "sqnr", reference: reads, judge };
 }
 
-/** Whether the first output looks like scores: `[N, classes]`, 2 to 100 000 classes. */
-function isClassifier(model: Model): boolean {
-  const type = model.graph.outputs[0]?.type;
-  if (type?.kind !== "tensor" || type.shape?.length !== 2) return false;
-  const classes = type.shape[1];
-  return typeof classes === "number" && classes > 1 && classes <= 100_000 && model.graph.outputs.length === 1;
+/** Whether the only output looks like scores `[N, classes]`: 2 to 100 000 classes, and not an input's shape again, as an autoencoder's is. */
+function isClassifier({ graph: { inputs, outputs } }: Model): boolean {
+  const shapeOf = ({ type }: (typeof outputs)[number]) => (type?.kind === "tensor" ? type.shape : undefined);
+  const [only, another] = outputs;
+  const shape = only && shapeOf(only);
+  if (shape?.length !== 2 || another !== undefined) return false;
+  const classes = shape[1];
+  const again = inputs.some((input) => shapeOf(input)?.length === 2 && shapeOf(input)?.[1] === classes);
+  return typeof classes === "number" && classes > 1 && classes <= 100_000 && !again;
 }
 
 /** An accuracy near chance says that the question is wrong, not the model. */

@@ -263,13 +263,15 @@ function print(p: Poly): Dim {
   let out = "";
   for (const [monomial, coefficient] of sorted(p)) {
     const size = Math.abs(coefficient);
-    const sign = coefficient < 0 ? "-" : out === "" ? "" : "+";
+    // Without spaces, a minus between names would read as the hyphen of one name.
+    const minus = out === "" || monomial === "" ? "-" : " - ";
+    const sign = coefficient < 0 ? minus : out === "" ? "" : "+";
     out += sign + (monomial === "" ? `${size}` : size === 1 ? monomial : `${monomial}*${size}`);
   }
   return out;
 }
 
-/** Reads `expr := term (± term)*; term := factor (* factor)*`; undefined for what is no such thing. */
+/** Reads `expr := term (± term)*; term := factor (* factor)*`, `seq-len` as one name; undefined for what is no such thing. */
 function parse(text: string): Poly | undefined {
   let at = 0;
   const skip = () => {
@@ -313,7 +315,7 @@ function parse(text: string): Poly | undefined {
       at += number[0].length;
       return poly(Number(number[0]));
     }
-    const name = /^[A-Za-z_$][\w.$:[\]]*/.exec(text.slice(at));
+    const name = /^[A-Za-z_$](?:[\w.$:[\]]|-(?=[A-Za-z_$]))*/.exec(text.slice(at));
     if (name === null) return undefined;
     at += name[0].length;
     return text[at] === "(" ? call(name[0]) : new Map([[name[0], 1]]);
