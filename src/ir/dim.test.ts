@@ -29,6 +29,7 @@ const SIZES = new Map([
   ["N", 3],
   ["M", 1],
   ["h_1", 7],
+  ["seq-len", 2],
 ]);
 
 const leaf = fc.oneof(
@@ -85,6 +86,28 @@ describe("a size", () => {
     if (quotient !== undefined) expect(mulDim(quotient, b.dim)).toBe(a.dim);
   });
 
+  claim("is given back by dividing a product by the other factor", (a, b) => {
+    if (b.dim !== 0) expect(divideExactly(mulDim(a.dim, b.dim), b.dim)).toBe(a.dim);
+  });
+
+  claim("divided by another rounds down, or up, as their numbers do", (a, b) => {
+    if (b.value <= 0) return;
+    expect(bindDim(floorDiv(a.dim, b.dim), SIZES)).toBe(Math.floor(a.value / b.value) + 0);
+    expect(bindDim(ceilDiv(a.dim, b.dim), SIZES)).toBe(Math.ceil(a.value / b.value) + 0);
+  });
+
+  claim("adds and multiplies in any grouping", (a, b) => {
+    expect(subDim(addDim(a.dim, b.dim), b.dim)).toBe(a.dim);
+    expect(mulDim(a.dim, addDim(b.dim, "M"))).toBe(addDim(mulDim(a.dim, b.dim), mulDim(a.dim, "M")));
+    expect(addDim(addDim(a.dim, b.dim), "N")).toBe(addDim(a.dim, addDim(b.dim, "N")));
+  });
+
+  claim("may be bound name by name", ({ dim, value }) => {
+    const some = bindDim(dim, new Map([["N", 3]]));
+    expect(normal(some)).toBe(some);
+    expect(bindDim(some, SIZES)).toBe(value);
+  });
+
   claim("is a number once all its names are given", ({ dim }) => {
     expect(isKnown(dim) || namesIn(dim).every((name) => SIZES.has(name))).toBe(true);
   });
@@ -102,5 +125,12 @@ describe("a size", () => {
     expect(ceilDiv("N", 2)).toBe("floor((N+1)/(2))");
     expect(divideExactly("N*49", "N")).toBe(49);
     expect(maxDim("N", 1)).toBe("N");
+  });
+
+  it("may have a name with a hyphen; a minus stands apart", () => {
+    expect(namesIn("batch-size")).toEqual(["batch-size"]);
+    expect(subDim("N", "seq-len")).toBe("N - seq-len");
+    expect(namesIn("N - M")).toEqual(["M", "N"]);
+    expect(normal("N-1")).toBe("N-1");
   });
 });

@@ -1,6 +1,6 @@
 import { MinnowError } from "../errors.ts";
 import { floatAttr, intAttr, intsAttr, stringAttr } from "../ir/attrs.ts";
-import { type Dim, normal, UNKNOWN } from "../ir/dim.ts";
+import { type Dim, isKnown, normal, UNKNOWN } from "../ir/dim.ts";
 import type { Graph, Model, Node, ValueInfo } from "../ir/graph.ts";
 import { titleOf } from "../ir/walk.ts";
 import type { Applied, Fact, OpRule } from "./define.ts";
@@ -34,7 +34,15 @@ export function declared(info: ValueInfo): Fact | undefined {
   if (info.type?.kind !== "tensor") return undefined;
   const { dtype, shape } = info.type;
   if (shape === undefined) return { dtype };
-  return { dtype, shape: shape.map((dim, i) => (dim === UNKNOWN ? `${identifier(info.name)}[${i}]` : normal(dim))) };
+  const own = (axis: number): Dim => `${identifier(info.name)}[${axis}]`;
+  return {
+    dtype,
+    shape: shape.map((dim, axis) => {
+      const size = normal(dim);
+      // Some exporters write "-1" for a size they do not know.
+      return size === UNKNOWN || (isKnown(size) && size < 0) ? own(axis) : size;
+    }),
+  };
 }
 
 const identifier = (name: string): string => name.replace(/[^\w.]/g, "_").replace(/^(?=\d)|^$/, "_");
@@ -46,8 +54,7 @@ function inferGraph(
   inputs: readonly (Fact | undefined)[],
 ): (Fact | undefined)[] {
   graph.inputs.forEach((info, i) => {
-    const given = inputs[i] ?? declared(info);
-    if (given !== undefined) facts.set(info.name, given);
+    know(facts, info.name, inputs[i] ?? declared(info));
   });
   const overridable = new Set(graph.inputs.map((i) => i.name));
   for (const [name, { shape, values }] of graph.sparseWeights ?? []) facts.set(name, { dtype: values.dtype, shape });
@@ -74,8 +81,14 @@ export function inferNode(
     if (name === "") return;
     const info = graph.valueInfo.get(name) ?? graph.outputs.find((o) => o.name === name);
     const merged = merge(results[i], info === undefined ? undefined : declared(info), rule, node);
-    if (merged !== undefined) facts.set(name, merged);
+    know(facts, name, merged);
   });
+}
+
+/** Notes what is known of a value; what another round or branch said under its name holds no longer. */
+function know(facts: Map<string, Fact>, name: string, found: Fact | undefined): void {
+  if (found === undefined) facts.delete(name);
+  else facts.set(name, found);
 }
 
 /** The inferred fact, sizes nobody could infer taken from the declaration. */

@@ -91,9 +91,12 @@ function cards({ result }: ReportParts): Html {
 ${card(percent(after.bytes / before.bytes, 0), `of the file: ${bytes(before.bytes)} → ${bytes(after.bytes)}`)}
 ${after.brotliBytes !== undefined && card(bytes(after.brotliBytes), `to download (brotli), before ${bytes(before.brotliBytes ?? before.bytes)}`)}
 ${before.latencyMs !== undefined && after.latencyMs !== undefined && card(speed(before.latencyMs, after.latencyMs), `in ${runtimeName(result.runtime)}: ${milliseconds(before.latencyMs)} → ${milliseconds(after.latencyMs)}`)}
-${card(percent(after.quality), `${result.quality}, before ${percent(before.quality)}`)}
+${card(percent(after.quality), `${qualityName(result.quality)}, before ${percent(before.quality)}`)}
 </div>`;
 }
+
+/** What a search goes by, in a word. Closeness of outputs is 1 − noise / signal: 99 % is 20 dB. */
+export const qualityName = (quality: string): string => (quality === "sqnr" ? "closeness" : quality);
 
 export const runtimeName = (runtime: string): string =>
   runtime === "node" ? "Node" : runtime === "wasm" ? "WebAssembly" : "WebGPU";
@@ -145,7 +148,7 @@ function trials({ result, budget }: ReportParts): Html {
       : ` The metric may fall by ${percent(budget.maxDrop.value)}${budget.maxDrop.relative ? " of itself" : ""}.`;
   return html`<h2>What was tried</h2>
 <p class="soft">On the part of the data that chooses.${bound} The chosen one is set in bold.</p>
-${dataTable(["candidate", result.quality, "file", "download", "latency", ""], rows, [1, 2, 3, 4])}`;
+${dataTable(["candidate", qualityName(result.quality), "file", "download", "latency", ""], rows, [1, 2, 3, 4])}`;
 }
 
 function sensitivity({ sensitivity: layers, quality }: CompressResult): Html {
@@ -153,7 +156,7 @@ function sensitivity({ sensitivity: layers, quality }: CompressResult): Html {
   const worst = layers.slice(0, 20);
   const loudest = Math.max(...worst.map((l) => noise(l.sqnr)));
   return html`<h2>Where quantization hurts</h2>
-<p class="soft">The noise one layer alone brings to the output when it is quantized, the loudest first. The search leaves such layers in float when the ${quality} needs it.</p>
+<p class="soft">The noise one layer alone brings to the output when it is quantized, the loudest first. The search leaves such layers in float when the ${qualityName(quality)} needs it.</p>
 ${dataTable(
   ["layer", "output SQNR", "noise"],
   worst.map((l) => ({

@@ -11,7 +11,7 @@ import { MinnowError } from "../../errors.ts";
 import { costOf } from "../../measure/cost.ts";
 import { METRICS } from "../../measure/metrics.ts";
 import { upgrade } from "../../passes/index.ts";
-import { checkWords, runtimeName } from "../../report/compress-report.ts";
+import { checkWords, qualityName, runtimeName } from "../../report/compress-report.ts";
 import { bytes, count, milliseconds, percent, plural, points, speed, table } from "../../report/words.ts";
 import { bold, dim, green, type Progress, print, printJson, progress, red, yellow } from "../console.ts";
 import { type DataGiven, openData, type Roles, rolesFor } from "../data.ts";
@@ -168,7 +168,7 @@ function teller(given: Given) {
       current?.end();
       if (silent) return;
       if (event.kind === "start") {
-        quality = event.quality;
+        quality = qualityName(event.quality);
         before = event.before.quality;
         line("float32", event.before, "");
       } else if (event.trial.figures === undefined)
@@ -215,7 +215,7 @@ function figuresTable({ before, after, change, quality, verdicts, runtime }: Com
   return table(
     [
       [`on ${plural(verdicts.before.samples, "example")} apart`, "before", "after", ""],
-      [quality, percent(before.quality, 2), percent(after.quality, 2), interval],
+      [qualityName(quality), percent(before.quality, 2), percent(after.quality, 2), interval],
       ["file", bytes(before.bytes), bytes(after.bytes), ratio(before.bytes, after.bytes)],
       [
         "download (brotli)",
