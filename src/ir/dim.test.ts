@@ -130,7 +130,7 @@ describe("a size", () => {
   it("may have a name with a hyphen; a minus stands apart", () => {
     expect(namesIn("batch-size")).toEqual(["batch-size"]);
     expect(subDim("N", "seq-len")).toBe("N - seq-len");
-    expect(namesIn("N - M")).toEqual(["M", "N"]);
+    expect(namesIn("N - M")).toEqual(["N", "M"]);
     expect(normal("N-1")).toBe("N-1");
   });
 });
