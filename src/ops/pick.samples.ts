@@ -105,6 +105,32 @@ const sampled: readonly Sample[] = [
   },
 ];
 
+const grids: readonly Sample[] = [
+  { op: "AffineGrid", inputs: [{ shape: [2, 2, 3] }, int64s(2, 5, 4, 6)] },
+  { op: "AffineGrid", inputs: [{ shape: [2, 3, 4] }, int64s(2, 5, 4, 6, 3)], attrs: { align_corners: int(1) } },
+  { op: "AffineGrid", inputs: [{ shape: [1, 2, 3] }, fed(int64s(1, 3, 4, 4))] },
+];
+
+const cached: readonly Sample[] = [
+  {
+    op: "TensorScatter",
+    opset: 24,
+    inputs: [{ shape: [2, 3, 8, 4] }, { shape: [2, 3, 2, 4] }, fed(int64s(1, 3))],
+  },
+  {
+    op: "TensorScatter",
+    opset: 24,
+    inputs: [{ shape: [2, 8, 4] }, { shape: [2, 2, 4] }],
+    attrs: { mode: string("circular"), axis: int(1) },
+  },
+  {
+    op: "TensorScatter",
+    opset: 24,
+    inputs: [{ shape: [2, 3, 4] }, { shape: [2, 2, 4] }, int64s(0, 2)],
+    attrs: { mode: string("circular") },
+  },
+];
+
 const boxes: SampleInput = { shape: [1, 3, 4], values: [0, 0, 1, 1, 0, 0, 1, 0.9, 2, 2, 3, 3] };
 const scores: SampleInput = { shape: [1, 2, 3], low: 0, high: 1 };
 const limit = (value: number): SampleInput => ({ shape: [1], values: [value], constant: true });
@@ -124,6 +150,8 @@ export const samples: readonly Sample[] = [
   ...blocks,
   ...hot,
   ...sequences,
+  ...grids,
+  ...cached,
   ...sampled,
   ...suppressed,
 ];

@@ -245,6 +245,52 @@ const gridSample = defineOp({
   },
 });
 
+const affineGrid = defineOp({
+  name: "AffineGrid",
+  since: 20,
+  infer: (n) => {
+    const theta = required(n, 0);
+    required(n, 1);
+    const size = sizesIn(n, 1);
+    if (size && size.length !== 4 && size.length !== 5)
+      n.fail(`it makes a grid for an image of [${size}]; it takes [N, C, H, W] or [N, C, D, H, W].`);
+    const spatial = size?.slice(2) ?? unknowns(n, theta.shape?.[1]);
+    const [batch = UNKNOWN] = [theta.shape?.[0], size?.[0]].filter((d) => d !== UNKNOWN && d !== undefined);
+    return [fact(theta.dtype, spatial && [batch, ...spatial, spatial.length])];
+  },
+  axes: (n): AxesRule | FrozenAxes => {
+    const rank = n.results[0]?.shape?.length;
+    if (rank === undefined || !nameable(rank + 2)) return frozen(n, "makes a grid of unknown rank");
+    return {
+      map: `!a!b!c, -> ${lettersFor(rank, 3)
+        .map((letter) => `!${letter}`)
+        .join("")}`,
+    };
+  },
+});
+
+/** Writes new entries of a cache along one axis, each batch from a position of its own. */
+const tensorScatter = defineOp({
+  name: "TensorScatter",
+  since: 24,
+  infer: (n) => {
+    const [x, update] = [required(n, 0), required(n, 1)];
+    if (x.shape && update.shape && x.shape.length !== update.shape.length)
+      n.fail(`it writes [${update.shape}] into [${x.shape}].`, "Both have one rank.");
+    if (x.shape !== undefined) axisOf(n, n.int("axis", -2), x.shape.length);
+    return [fact(x.dtype, x.shape)];
+  },
+  axes: (n) => {
+    const rank = n.inputs[0]?.shape?.length;
+    if (rank === undefined || !nameable(rank + 1)) return frozen(n, "writes to a tensor of unknown rank");
+    const [letters, axis] = [lettersFor(rank), axisOf(n, n.int("axis", -2), rank)];
+    const along = (own: string) => letters.map((letter, i) => (i === axis ? `!${own}` : letter)).join("");
+    const cache = along(letters[axis] ?? "");
+    const indices = n.inputs.length < 3 ? "" : n.node.inputs[2] ? `,${letters[0]}` : ",";
+    return `${cache},${along(lettersFor(1, rank)[0] ?? "")}${indices} -> ${cache}`;
+  },
+});
+
 const roiAlign = defineOp({
   name: "RoiAlign",
   since: 10,
@@ -288,6 +334,7 @@ const col2Im = defineOp({
 
 /** Operators that look up, write or resample elements by position. */
 export const picks: readonly OpRule[] = [
+  affineGrid,
   col2Im,
   depthToSpace,
   gatherElements,
@@ -300,4 +347,5 @@ export const picks: readonly OpRule[] = [
   scatterElements,
   scatterND,
   spaceToDepth,
+  tensorScatter,
 ];
