@@ -40,7 +40,9 @@ export async function openData(
     ...(labels && { labels }),
   });
   const limit = number(given, "limit", { least: 1 });
-  const limited = limit === undefined ? opened.data : opened.data.take(limit);
+  const seed = number(given, "seed") ?? 0;
+  const few = (data: Dataset): Dataset => (limit === undefined ? data : sample(data, limit, seed));
+  const limited = few(opened.data);
   const chosen =
     known === undefined || limited.prepare === undefined
       ? await choosePreprocess(given, model, modelPath, limited)
@@ -49,13 +51,15 @@ export async function openData(
   const prepared = (data: Dataset): Dataset => data.prepare?.(chosen?.options, shape) ?? data;
   return {
     all: prepared(limited),
-    parts: new Map(
-      [...opened.parts].map(([name, part]) => [name, prepared(limit === undefined ? part : part.take(limit))]),
-    ),
+    parts: new Map([...opened.parts].map(([name, part]) => [name, prepared(few(part))])),
     lines: [[path, opened.how], ...(chosen === undefined ? [] : [["preprocessing", chosen.how] as const])],
     preprocess: chosen?.options,
   };
 }
+
+/** A seeded choice of at most `count` examples, each class in its share. */
+const sample = (data: Dataset, count: number, seed: number): Dataset =>
+  data.size <= count ? data : split(data, count, { seed })[0];
 
 /** What a data path is split into, and the words for it. */
 export interface Roles {
@@ -73,7 +77,7 @@ export async function rolesFor(given: Given, model: Model, modelPath: string, da
     const learn = data.parts.get("train") ?? data.all;
     const judge = test.parts.get("test") ?? test.parts.get("val") ?? test.all;
     return {
-      learn: learn.take(most),
+      learn: sample(learn, most, seed),
       judge,
       how: `${Math.min(most, learn.size)} for calibration, ${judge.size} of --test-data to judge`,
     };
@@ -82,7 +86,7 @@ export async function rolesFor(given: Given, model: Model, modelPath: string, da
   const judge = data.parts.get("val") ?? data.parts.get("test");
   if (learn !== undefined && judge !== undefined)
     return {
-      learn: learn.take(most),
+      learn: sample(learn, most, seed),
       judge,
       how: `${Math.min(most, learn.size)} of train for calibration, ${judge.size} to judge`,
     };
@@ -96,7 +100,7 @@ async function choosePreprocess(given: Given, model: Model, modelPath: string, d
   const named = text(given, "preprocess");
   const found = await preprocessFrom(named, modelPath);
   if (found !== undefined) return { options: { ...found.options, ...overrides }, how: found.how };
-  const few = data.take(200);
+  const few = sample(data, 200, number(given, "seed") ?? 0);
   const guesses = await guessPreprocess(model, few, overrides, { signal: given.signal });
   const [best, next] = guesses;
   if (best === undefined)

@@ -13,7 +13,7 @@ export const COMMON: OptionSpecs = {
 export const RUNNING: OptionSpecs = {
   target: {
     type: "string",
-    value: "node|wasm|webgpu",
+    value: "node|wasm",
     help: "The runtime the model is for; things are measured there.",
   },
   threads: { type: "string", value: "N", help: "Threads of one run (1)." },

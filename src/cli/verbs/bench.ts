@@ -10,7 +10,7 @@ import type { Given, Verb } from "../verb.ts";
 export const verb: Verb = {
   name: "bench",
   usage: "MODEL [MODEL …]",
-  summary: "Time models against each other, on one runtime or on both that Node has.",
+  summary: "Time models against each other, in Node and in WASM.",
   detail: "The models run in turn, so that a machine whose speed drifts slows all alike: trust the ratios.",
   options: {
     ...RUNNING,

@@ -16,7 +16,7 @@ import type { Given, Verb } from "../verb.ts";
 export const verb: Verb = {
   name: "compare",
   usage: "REFERENCE CANDIDATE [--data PATH]",
-  summary: "Say how far a model is from the one it was made from, and where the error is born.",
+  summary: "Say how far two models are apart, and where the error is born.",
   detail:
     "With bounds it is a gate for CI: exit code 1 where one is not kept. Without data the models run on seeded random numbers.",
   options: {

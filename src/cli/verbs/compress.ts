@@ -38,7 +38,7 @@ const QUALITIES: readonly Quality[] = [...(Object.keys(METRICS) as Quality[]), "
 export const verb: Verb = {
   name: "compress",
   usage: "MODEL --data PATH [--max-drop 1%]",
-  summary: "Make a model smaller and check that it is as good: searches, measures, reports.",
+  summary: "Make a model smaller and check that it is as good.",
   detail:
     "Tries one way after another until the budget is met, judges each on your data, and writes the best: the fastest on --target if that is given, else the smallest to download. The figures at the end come from examples that had no part in choosing. Ctrl-C keeps the best so far.",
   options: {

@@ -9,7 +9,7 @@ import type { Verb } from "../verb.ts";
 export const verb: Verb = {
   name: "inspect",
   usage: "MODEL",
-  summary: "Show what is in a model: inputs, outputs, where the bytes and the work are, what to try.",
+  summary: "Show what is in a model, where its bytes and work are, what to try.",
   options: {
     download: {
       type: "boolean",

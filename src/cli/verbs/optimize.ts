@@ -11,8 +11,9 @@ import type { Verb } from "../verb.ts";
 export const verb: Verb = {
   name: "optimize",
   usage: "MODEL [-o PATH]",
-  summary: "Clean a graph up: fold constants, shapes and BatchNorm, drop what is dead or double.",
-  detail: "The outputs stay the same; names of inputs, outputs and of the nodes that stay are kept.",
+  summary: "Clean a graph up; its outputs stay the same.",
+  detail:
+    "Folds constants, shapes and BatchNorm, merges what can be one, drops what is dead or double. Names of inputs, outputs and of the nodes that stay are kept.",
   options: { ...WRITING, changes: { type: "boolean", help: "List every change." } },
   examples: [["minnow optimize model.onnx -o clean.onnx", "Writes the cleaned model."]],
   async run(given) {
