@@ -1,8 +1,11 @@
-import { existsSync, statSync } from "node:fs";
+import { createReadStream, existsSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
+import { costOf } from "../measure/cost.ts";
 import { load, save } from "../onnx/index.ts";
+import { upgrade } from "../passes/index.ts";
+import { brotliSize } from "../platform.node.ts";
 import { flag, text } from "./options.ts";
 import type { Given } from "./verb.ts";
 
@@ -19,6 +22,17 @@ export async function openModel(path: string): Promise<Opened> {
   const file = existsSync(path) && statSync(path).isDirectory() && existsSync(inFolder) ? inFolder : path;
   const model = await load(file);
   return { model, path: file, bytes: fileBytes(file) };
+}
+
+/** Brotli takes 2.5 s a megabyte: larger files are not compressed unasked. */
+const QUICK_BYTES = 8_000_000;
+
+/** What a verb that writes a model says of it: counts, and the bytes of its files as they lie at `path`. */
+export async function figuresOf(model: Model, path: string) {
+  const { parameters, macs } = costOf((await upgrade().run(model)).model);
+  const bytes = fileBytes(path);
+  const brotliBytes = bytes > QUICK_BYTES ? undefined : await brotliSize(createReadStream(path));
+  return { nodes: model.graph.nodes.length, parameters, macs, bytes, brotliBytes };
 }
 
 /** Size of a model file and of the data file beside it. */

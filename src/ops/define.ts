@@ -61,14 +61,15 @@ export interface FrozenAxes {
  * - `contraction`: an activation against a weight, summed in integers; the weight's scale lies along the axis that reaches the output.
  *   `floatOutput` where runtimes sum in integers even when the output stays float.
  * - `arithmetic`: computes in integers on inputs with scales of their own, and gives its output a scale of its own (Add, Mul, Concat).
- * - `transparent`: moves or picks elements; the output has the scale of the input (Reshape, MaxPool).
+ * - `transparent`: moves or picks elements; the output has the scale of the input (Reshape, MaxPool). `when`: only where that
+ *   holds of a node; others stay in float (Resize that interpolates).
  * - `clamp`: only cuts off; absorbed where its one reader quantizes with a range inside its own (Relu, Clip).
  * - `range`: integers in and out, and the output's range is known: `range` gives it (Sigmoid, Softmax).
  */
 export type QuantRule =
   | { readonly kind: "contraction"; readonly weight: number; readonly bias?: number; readonly floatOutput?: boolean }
   | { readonly kind: "arithmetic"; readonly inputs?: readonly number[] }
-  | { readonly kind: "transparent" }
+  | { readonly kind: "transparent"; when?(node: Node): boolean }
   | { readonly kind: "clamp" }
   | { readonly kind: "range"; readonly range: readonly [number, number] };
 

@@ -33,6 +33,7 @@ const gatherElements = defineOp({
     const [left, right] = alongAxis(n, axisOf(n, n.int("axis", 0), data.length), data, indices);
     return `${left},${right} -> ${right}`;
   },
+  quant: { kind: "transparent" },
 });
 
 const scatterElements = defineOp({

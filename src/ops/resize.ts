@@ -1,3 +1,4 @@
+import { stringAttr } from "../ir/attrs.ts";
 import { coefficientsOf, type Dim, isKnown, mulDim, sameDim, UNKNOWN } from "../ir/dim.ts";
 import { type Applied, defineOp, type Mapped, type OpRule } from "./define.ts";
 import { frozen, lettersFor, nameable, numbersFrom, sizesIn } from "./elements.ts";
@@ -77,6 +78,13 @@ const resize = defineOp({
     return given(n, 3)
       ? { map, holds: { 3: listed.map((axis) => (isKept(n, axis) ? from : to)[axis] as string) } }
       : map;
+  },
+  // Outside the region it is given, a crop takes numbers of its own.
+  quant: {
+    kind: "transparent",
+    when: (node) =>
+      stringAttr(node, "mode", "nearest") === "nearest" &&
+      stringAttr(node, "coordinate_transformation_mode", "half_pixel") !== "tf_crop_and_resize",
   },
 });
 

@@ -103,7 +103,7 @@ class Planner {
   #fits(node: Node, rule: QuantRule): boolean {
     if (rule.kind === "contraction") return this.#fitsContraction(node, rule);
     if (rule.kind === "clamp") return this.#absorb(node);
-    if (this.#excluded(node)) return false;
+    if (this.#excluded(node) || (rule.kind === "transparent" && rule.when?.(node) === false)) return false;
     const data = node.inputs[0] ?? "";
     if (rule.kind !== "arithmetic") return this.#integer.has(data);
     return this.#operands(node, rule).some((name) => this.#integer.has(name));

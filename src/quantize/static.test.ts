@@ -261,21 +261,21 @@ describe("A value", () => {
     expect(await sqnrOf(float, model)).toBeGreaterThan(20);
   });
 
-  it("that is enlarged keeps to integers where its elements are repeated, and not where they are interpolated", async () => {
-    const enlarged = (mode: string) =>
+  it("that is resized keeps to integers where elements are picked, and not where they are interpolated", async () => {
+    const resized = (mode: string) =>
       modelOf(
         [
           node("Conv x w0 > a", pads),
           node("Resize a - scales > r", { mode: string(mode) }),
           node("Conv r w1 > y", pads),
         ],
-        { w0: tensor([8, 4, 3, 3]), w1: tensor([4, 8, 3, 3]), scales: float32s([4], [1, 1, 2, 2]) },
+        { w0: tensor([8, 4, 3, 3]), w1: tensor([4, 8, 3, 3]), scales: float32s([4], [1, 1, 0.5, 0.5]) },
       );
-    const nearest = enlarged("nearest");
+    const nearest = resized("nearest");
     const { model } = await quantize(nearest);
     expect(await opsThatRun(model)).toEqual({ QuantizeLinear: 1, QLinearConv: 2, Resize: 1, DequantizeLinear: 1 });
     expect(await sqnrOf(nearest, model)).toBeGreaterThan(20);
-    const linear = await quantize(enlarged("linear"));
+    const linear = await quantize(resized("linear"));
     expect(await opsThatRun(linear.model)).toMatchObject({ QuantizeLinear: 2, DequantizeLinear: 2 });
   });
 

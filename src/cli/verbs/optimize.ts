@@ -1,10 +1,7 @@
-import type { Model } from "../../ir/graph.ts";
-import { costOf } from "../../measure/cost.ts";
-import { sizeOf } from "../../measure/size.ts";
-import { optimize, upgrade } from "../../passes/index.ts";
+import { optimize } from "../../passes/index.ts";
 import { bytes, plural } from "../../report/words.ts";
 import { dim, green, print, printJson } from "../console.ts";
-import { openModel, outputPath, save } from "../model.ts";
+import { figuresOf, openModel, outputPath, save } from "../model.ts";
 import { flag, onePath, WRITING } from "../options.ts";
 import type { Verb } from "../verb.ts";
 
@@ -21,7 +18,7 @@ export const verb: Verb = {
     const output = outputPath(given, path);
     const result = await optimize().run(model);
     await save(result.model, output);
-    const [before, after] = [await figures(model), await figures(result.model)];
+    const [before, after] = [await figuresOf(model, path), await figuresOf(result.model, output)];
     if (flag(given, "json")) printJson({ output, before, after, changes: result.changes });
     else {
       if (flag(given, "changes"))
@@ -40,8 +37,3 @@ export const verb: Verb = {
     return 0;
   },
 };
-
-async function figures(model: Model) {
-  const { parameters, macs } = costOf((await upgrade().run(model)).model);
-  return { nodes: model.graph.nodes.length, parameters, macs, ...(await sizeOf(model)) };
-}

@@ -1,12 +1,9 @@
-import type { Model } from "../../ir/graph.ts";
-import { costOf } from "../../measure/cost.ts";
-import { sizeOf } from "../../measure/size.ts";
-import { optimize, sequence, upgrade } from "../../passes/index.ts";
+import { optimize, sequence } from "../../passes/index.ts";
 import { quantizeStatic, storeWeights } from "../../quantize/index.ts";
 import { bytes, percent } from "../../report/words.ts";
 import { dim, green, print, printJson, progress } from "../console.ts";
 import { openData, rolesFor } from "../data.ts";
-import { type Opened, openModel, outputPath, save } from "../model.ts";
+import { figuresOf, type Opened, openModel, outputPath, save } from "../model.ts";
 import { choice, DATA, flag, onePath, text, WRITING, wrong } from "../options.ts";
 import type { Given, Verb } from "../verb.ts";
 
@@ -44,7 +41,7 @@ export const verb: Verb = {
         ? await toInt8(given, opened)
         : await sequence([optimize(), storeWeights({ to: to === "int8-storage" ? "int8" : "fp16" })]).run(opened.model);
     await save(made.model, output);
-    const [before, after] = [await figures(opened.model), await figures(made.model)];
+    const [before, after] = [await figuresOf(opened.model, opened.path), await figuresOf(made.model, output)];
     if (flag(given, "json")) printJson({ output, before, after, changes: made.changes });
     else
       print(
@@ -78,9 +75,4 @@ async function toInt8(given: Given, { model, path }: Opened) {
   }).run(model);
   shown.end();
   return result;
-}
-
-async function figures(model: Model) {
-  const { parameters, macs } = costOf((await upgrade().run(model)).model);
-  return { parameters, macs, ...(await sizeOf(model, { brotli: false })) };
 }
