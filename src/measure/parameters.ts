@@ -15,9 +15,9 @@ export function parameterWeights(model: Model): ReadonlyMap<string, number> {
     const size = elements(tensor.shape);
     if (size > 1 && !statistics.has(name)) counts.set(name, size);
   };
-  const scaled = scaledWeights(model);
-  for (const [name, tensor] of model.graph.weights) if (isFloat(tensor.dtype) || scaled.has(name)) add(name, tensor);
-  for (const name of scaleNames(model)) counts.delete(name);
+  const { levels, scales } = scalings(model);
+  for (const [name, tensor] of model.graph.weights)
+    if (levels.has(name) || (isFloat(tensor.dtype) && !scales.has(name))) add(name, tensor);
   for (const { outputs, inputs, attrs } of model.graph.nodes) {
     const value = attrs.value;
     if (inputs.length === 0 && value?.type === "tensor" && isFloat(value.value.dtype))
@@ -49,34 +49,22 @@ function statisticsOf(model: Model): ReadonlySet<string> {
   return statistics;
 }
 
-/** Integer weights that nodes turn into floats by a float scale. */
-function scaledWeights(model: Model): ReadonlySet<string> {
-  const { weights, nodes } = model.graph;
-  const casts = new Map<string, string>();
-  const found = new Set<string>();
-  for (const node of nodes) {
-    const [first = "", second = ""] = node.inputs;
-    const tensor = weights.get(first);
-    const whole = tensor !== undefined && !isFloat(tensor.dtype) && tensor.strings === undefined;
-    if (whole && isFloatWeight(model, second)) found.add(first);
-    if (whole && node.inputs.length === 1 && !ruleOf(node)?.statistics) casts.set(node.outputs[0] ?? "", first);
-    const cast = casts.get(first);
-    if (cast !== undefined && isFloatWeight(model, second)) found.add(cast);
+/** Integer weights that become floats by a float scale, straight or behind a Cast, and those scales: storage and Q/DQ alike. */
+function scalings({ graph: { weights, nodes } }: Model): { levels: ReadonlySet<string>; scales: ReadonlySet<string> } {
+  const [levels, scales, cast] = [new Set<string>(), new Set<string>(), new Map<string, string>()];
+  const isWhole = (name: string): boolean => {
+    const tensor = weights.get(name);
+    return tensor !== undefined && !isFloat(tensor.dtype) && tensor.strings === undefined;
+  };
+  for (const { inputs, outputs } of nodes) {
+    const [first = "", second = ""] = inputs;
+    const whole = isWhole(first) ? first : cast.get(first);
+    if (whole === undefined) continue;
+    if (inputs.length === 1) cast.set(outputs[0] ?? "", whole);
+    else if (isFloat(weights.get(second)?.dtype ?? "string")) {
+      levels.add(whole);
+      scales.add(second);
+    }
   }
-  return found;
-}
-
-const isFloatWeight = (model: Model, name: string): boolean =>
-  isFloat(model.graph.weights.get(name)?.dtype ?? "string");
-
-/** The scales that go with {@link scaledWeights}. */
-function scaleNames(model: Model): string[] {
-  const { weights, nodes } = model.graph;
-  const scaled = scaledWeights(model);
-  const casts = new Set(
-    nodes.filter((n) => n.inputs.length === 1 && scaled.has(n.inputs[0] ?? "")).map((n) => n.outputs[0] ?? ""),
-  );
-  return nodes.flatMap(({ inputs: [first = "", second = ""] }) =>
-    (scaled.has(first) || casts.has(first)) && weights.has(second) ? [second] : [],
-  );
+  return { levels, scales };
 }
