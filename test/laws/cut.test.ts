@@ -121,8 +121,10 @@ const ALIKE: Readonly<Record<string, string>> = {
   Shape: "it gives sizes, which are the same whichever indices stay",
 };
 
-describe.each(CUT)("Cutting other indices of %s than are zeroed", (name, cases) => {
-  it.skipIf(ALIKE[name] !== undefined)("is noticed", async () => {
+const TOLD_APART = CUT.filter(([name]) => ALIKE[name] === undefined);
+
+describe.each(TOLD_APART)("Cutting other indices of %s than are zeroed", (name, cases) => {
+  it("is noticed", async () => {
     for (const { f, letter } of cases) {
       const masks = maskOf(letter, f.sizes.get(letter) ?? 1, 7);
       const turned = new Map([...masks].map(([l, keep]) => [l, [...keep.slice(1), keep[0] as boolean]]));
