@@ -1,13 +1,16 @@
 import { feedInputs } from "../data/bind.ts";
 import { MinnowError } from "../errors.ts";
+import { type Dim, UNKNOWN } from "../ir/dim.ts";
 import { isFloat } from "../ir/dtype.ts";
 import type { Model } from "../ir/graph.ts";
 import { elements, type TensorData, tensorFrom, viewOf } from "../ir/tensor.ts";
 import { random } from "../numeric/random.ts";
 
-/** Sizes given to named dimensions nobody knows: of axis 0, the batch, and of the others. */
+/** Sizes given to dimensions nobody knows. */
 export interface FeedSizes {
+  /** Of axis 0, and of what has its name elsewhere; default 1. */
   readonly batch?: number;
+  /** Of the others; default 64 for the sides of pictures, else 16. */
   readonly length?: number;
   readonly seed?: number;
 }
@@ -16,20 +19,21 @@ export interface FeedSizes {
  * Seeded numbers a model can be run on without data: reals from −1 to 1, whole numbers 0 and 1 (legal as indices of
  * anything with two rows), ones for whatever is called a mask.
  */
-export function randomFeeds(
-  model: Model,
-  { batch = 1, length = 16, seed = 0 }: FeedSizes = {},
-): Record<string, TensorData> {
+export function randomFeeds(model: Model, { batch = 1, length, seed = 0 }: FeedSizes = {}): Record<string, TensorData> {
   const next = random(seed);
   const feeds: Record<string, TensorData> = {};
-  for (const { name, type } of feedInputs(model.graph)) {
+  const inputs = feedInputs(model.graph);
+  const batches = new Set(inputs.map(({ type }) => type?.shape?.[0]));
+  for (const { name, type } of inputs) {
     if (type?.shape === undefined)
       throw new MinnowError("The model does not say its shape, so it cannot be fed without data.", {
         code: "measure/no-shape",
         at: `input "${name}"`,
         mend: "Give data with --data.",
       });
-    const shape = type.shape.map((dim, axis) => (typeof dim === "number" ? dim : axis === 0 ? batch : length));
+    const other = length ?? (type.shape.length === 4 ? 64 : 16);
+    const isBatch = (dim: Dim, axis: number) => axis === 0 || (dim !== UNKNOWN && batches.has(dim));
+    const shape = type.shape.map((dim, axis) => (typeof dim === "number" ? dim : isBatch(dim, axis) ? batch : other));
     const draw = () => (isFloat(type.dtype) ? next() * 2 - 1 : /mask/i.test(name) ? 1 : Math.floor(next() * 2));
     feeds[name] = feedOf(type.dtype, shape, draw);
   }

@@ -6,6 +6,8 @@ import type { Model, ValueInfo } from "../ir/graph.ts";
 import { elements, type Tensor } from "../ir/tensor.ts";
 import { ruleOf } from "../ops/index.ts";
 import { inferModel } from "../ops/infer.ts";
+import { constantsToWeights } from "../passes/constants.ts";
+import { sequence } from "../passes/pass.ts";
 import { upgrade } from "../passes/upgrade.ts";
 import { type Cost, costOf, type LayerCost } from "./cost.ts";
 
@@ -48,11 +50,11 @@ export interface Inspection extends Omit<Cost, "sizes"> {
 
 /** As `inspect`, with all the rules loaded. */
 export async function inspectWithRules(model: Model, bytes: number): Promise<Inspection> {
-  const { model: lifted } = await upgrade().run(model);
+  const { model: lifted } = await sequence([upgrade(), constantsToWeights()]).run(model);
   const facts = inferModel(lifted);
   const port = ({ name }: ValueInfo): Port => ({ name, dtype: facts.get(name)?.dtype, shape: facts.get(name)?.shape });
   const cost = costOf(lifted);
-  const ratio = await compressibility(model);
+  const ratio = await compressibility(lifted);
   return {
     ...cost,
     bytes,

@@ -84,13 +84,19 @@ function computableNodes(site: Site): Map<Node, number> {
     for (const name of node.inputs) {
       const tensor = site.constant(name);
       const writer = edit.writerOf(name);
-      const share: number | undefined = tensor ? bytesOf(tensor) : name === "" ? 0 : writer && restsOn.get(writer);
+      const share: number | undefined = tensor ? freedBy(site, name) : name === "" ? 0 : writer && restsOn.get(writer);
       bytes =
         bytes === undefined || share === undefined ? undefined : bytes + share / (edit.readersOf(name).length || 1);
     }
     if (bytes !== undefined) restsOn.set(node, bytes);
   }
   return restsOn;
+}
+
+/** The bytes that go when nothing reads a constant any more; one of a graph around this one stays, others may read it there. */
+function freedBy({ edit }: Site, name: string): number {
+  const own = edit.constant(name);
+  return own === undefined ? 0 : bytesOf(own);
 }
 
 /**

@@ -42,11 +42,11 @@ export function inspectionText(it: Inspection, path: string, { bold, dim }: Styl
 }
 
 const port = ({ name, dtype, shape }: Port): string =>
-  `${name}  ${dtype ?? "?"}${shape === undefined ? "" : ` [${shape.join(", ")}]`}`;
+  `${clip(name, 30)}  ${dtype ?? "?"}${shape === undefined ? "" : ` [${shape.map((dim) => clip(String(dim), 14)).join(", ")}]`}`;
 
 function sizesOf({ sizes }: Inspection): string {
-  const said = Object.entries(sizes).map(([name, size]) => `${name} = ${size}`);
-  return said.length === 0 ? "" : ` (${said.slice(0, 4).join(", ")})`;
+  const said = Object.entries(sizes).map(([name, size]) => `${clip(name, 12)} = ${size}`);
+  return said.length === 0 ? "" : ` (${said.slice(0, 3).join(", ")})`;
 }
 
 const unknown = ({ unknownOps }: Inspection): string[] =>

@@ -57,7 +57,7 @@ export async function openSession(model: Model | Uint8Array | string, options: S
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: options.optimization ?? "all",
-    logSeverityLevel: 3,
+    logSeverityLevel: 4,
     ...(options.config && { extra: nested(options.config) }),
     ...(options.optimizedModelPath && { optimizedModelFilePath: options.optimizedModelPath }),
   };
