@@ -45,19 +45,26 @@ const conditional = defineOp({
 /** Rounds after which what is carried counts as of any shape. */
 const ROUNDS = 8;
 
+/** Inside this many graphs what is carried counts as of any shape, and one round tells all: rounds of rounds would take forever. */
+const DEEP = 3;
+
+const ofAnyShape = (f: Known): Known => f && fact(f.dtype);
+
 /**
  * What a body's outputs are, and what it carries from one round to the next, whichever round it is: widened until
  * another round changes nothing.
  */
 function settled(
+  n: Applied,
   initial: readonly Known[],
   run: (carried: readonly Known[]) => readonly Known[],
 ): { readonly carried: readonly Known[]; readonly outputs: readonly Known[] } {
-  let carried = initial;
+  const deep = n.nesting >= DEEP;
+  let carried = deep ? initial.map(ofAnyShape) : initial;
   for (let round = 0; ; round++) {
     const outputs = run(carried);
-    const wider = carried.map((f, i) => (round < ROUNDS ? either(f, outputs[i]) : f && fact(f.dtype)));
-    if (wider.every((f, i) => sameFact(f, carried[i]))) return { carried, outputs };
+    const wider = carried.map((f, i) => (round < ROUNDS ? either(f, outputs[i]) : ofAnyShape(f)));
+    if (deep || wider.every((f, i) => sameFact(f, carried[i]))) return { carried, outputs };
     carried = wider;
   }
 }
@@ -80,7 +87,7 @@ const loop = defineOp({
       n.fail(
         `its body has ${body.inputs.length} inputs and ${body.outputs.length} outputs for ${initial.length} values.`,
       );
-    const { carried, outputs } = settled(initial, (values) =>
+    const { carried, outputs } = settled(n, initial, (values) =>
       rotated(n.graph(body, [scalarFor(body, 0, "int64"), scalarFor(body, 1, "bool", 1), ...values])),
     );
     const goesOn = outputs.at(-1);
@@ -125,7 +132,7 @@ const scan = defineOp({
       return fact(f.dtype, f.shape.toSpliced(axis, 1));
     });
     const initial = n.node.inputs.slice(0, states).map((_, i) => n.inputs[i]);
-    const { carried, outputs } = settled(initial, (values) => n.graph(body, [...values, ...slices]));
+    const { carried, outputs } = settled(n, initial, (values) => n.graph(body, [...values, ...slices]));
     const places = n.ints("scan_output_axes") ?? [];
     const stacked = outputs.slice(states).map((f, i): Known => {
       if (f?.shape === undefined) return f && fact(f.dtype);

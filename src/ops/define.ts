@@ -23,6 +23,8 @@ export interface Applied {
   readonly inputs: readonly (Fact | undefined)[];
   /** Number of outputs the node names, trailing ones included. */
   readonly outputs: number;
+  /** How many graphs the node lies inside, the model's own not counted. */
+  readonly nesting: number;
   int(name: string, fallback: number): number;
   float(name: string, fallback: number): number;
   string(name: string, fallback: string): string;

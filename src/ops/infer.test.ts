@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { subgraph } from "../ir/attrs.ts";
+import { int, subgraph } from "../ir/attrs.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Attrs, Graph, Model, Node, ValueInfo } from "../ir/graph.ts";
 import { type Tensor, tensorFrom } from "../ir/tensor.ts";
@@ -58,6 +58,30 @@ describe("What is known of a value", () => {
     expect(facts.get("last")?.shape).toBeUndefined();
     expect(facts.get("all")?.shape).toBeUndefined();
     expect(facts.get("v")).toBeUndefined();
+  });
+
+  it("is told in no time however deep Loops stand in Loops", () => {
+    const nested = (depth: number): Node => {
+      const inner = depth > 1 ? [nested(depth - 1)] : [];
+      const [v, w, u] = [`v${depth}`, `w${depth}`, `u${depth}`];
+      const nodes = [
+        node("Identity", ["yes"], [`on${depth}`]),
+        node("Concat", [v, "x"], [w], { axis: int(0) }),
+        strange(u, `s${depth}`),
+        ...inner,
+      ];
+      const body = graphOf(
+        [`i${depth}`, `go${depth}`, v, u].map((name) => ({ name })),
+        [`on${depth}`, w, `s${depth}`],
+        nodes,
+      );
+      return node("Loop", ["m", "", "x", "x"], [`y${depth}`, `z${depth}`], { body: subgraph(body) });
+    };
+    const weights = { m: tensorFrom("int64", [], [3]), yes: tensorFrom("bool", [], [1]) };
+    const start = performance.now();
+    const facts = factsOf(graphOf([x], ["y30"], [nested(30)], weights));
+    expect(performance.now() - start).toBeLessThan(2000);
+    expect(facts.get("y30")?.shape).toEqual(["?", 3]);
   });
 
   it("is not what the other branch of an If says under the same name", () => {

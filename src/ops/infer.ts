@@ -52,6 +52,7 @@ function inferGraph(
   opsets: ReadonlyMap<string, number>,
   facts: Map<string, Fact>,
   inputs: readonly (Fact | undefined)[],
+  nesting = 0,
 ): (Fact | undefined)[] {
   graph.inputs.forEach((info, i) => {
     know(facts, info.name, inputs[i] ?? declared(info));
@@ -62,7 +63,7 @@ function inferGraph(
     const { dtype, shape } = tensor;
     facts.set(name, overridable.has(name) ? { dtype, shape } : factOf(tensor));
   }
-  for (const node of graph.nodes) inferNode(node, opsets, facts, graph);
+  for (const node of graph.nodes) inferNode(node, opsets, facts, graph, nesting);
   return graph.outputs.map((o) => facts.get(o.name));
 }
 
@@ -72,11 +73,12 @@ export function inferNode(
   opsets: ReadonlyMap<string, number>,
   facts: Map<string, Fact>,
   graph: Pick<Graph, "valueInfo" | "outputs">,
+  nesting = 0,
 ): void {
   const found = ruleOf(node);
   // A form older than the rule is written for says as little as an operator without one.
   const rule = found !== undefined && opsetOf(node, opsets) >= found.since ? found : undefined;
-  const results = rule === undefined ? [] : rule.infer(applied(node, opsets, facts));
+  const results = rule === undefined ? [] : rule.infer(applied(node, opsets, facts, nesting));
   node.outputs.forEach((name, i) => {
     if (name === "") return;
     const info = graph.valueInfo.get(name) ?? graph.outputs.find((o) => o.name === name);
@@ -116,18 +118,24 @@ const opsetOf = (node: Node, opsets: ReadonlyMap<string, number>): number =>
   opsets.get(node.domain === "ai.onnx" ? "" : node.domain) ?? 1;
 
 /** The application of an operator to what is known of its inputs. */
-export function applied(node: Node, opsets: ReadonlyMap<string, number>, facts: ReadonlyMap<string, Fact>): Applied {
+export function applied(
+  node: Node,
+  opsets: ReadonlyMap<string, number>,
+  facts: ReadonlyMap<string, Fact>,
+  nesting = 0,
+): Applied {
   return {
     node,
     opset: opsetOf(node, opsets),
     inputs: node.inputs.map((name) => (name === "" ? undefined : facts.get(name))),
     outputs: node.outputs.length,
+    nesting,
     int: (name, fallback) => intAttr(node, name, fallback),
     float: (name, fallback) => floatAttr(node, name, fallback),
     string: (name, fallback) => stringAttr(node, name, fallback),
     ints: (name) => intsAttr(node, name),
     has: (name) => node.attrs[name] !== undefined,
-    graph: (graph, inputs) => inferGraph(graph, opsets, facts as Map<string, Fact>, inputs),
+    graph: (graph, inputs) => inferGraph(graph, opsets, facts as Map<string, Fact>, inputs, nesting + 1),
     fail: (what, mend) => {
       throw new MinnowError(what, { code: "shape/mismatch", at: titleOf(node), mend });
     },
