@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { type Budget, isMet } from "../../compress/budget.ts";
-import { type CompressEvent, type CompressResult, compress } from "../../compress/compress.ts";
+import type { Budget } from "../../compress/budget.ts";
+import { type CompressResult, compress } from "../../compress/compress.ts";
 import type { Quality } from "../../compress/judge.ts";
 import type { Candidate, Strategy } from "../../compress/ladder.ts";
 import { parseRecipe } from "../../compress/recipe.ts";
@@ -11,9 +11,8 @@ import { MinnowError } from "../../errors.ts";
 import { costOf } from "../../measure/cost.ts";
 import { METRICS } from "../../measure/metrics.ts";
 import { upgrade } from "../../passes/index.ts";
-import { checkWords, qualityName, runtimeName } from "../../report/compress-report.ts";
-import { bytes, count, milliseconds, percent, plural, points, speed, table } from "../../report/words.ts";
-import { bold, dim, green, type Progress, print, printJson, progress, red, yellow } from "../console.ts";
+import { bytes, count, table } from "../../report/words.ts";
+import { bold, print, printJson } from "../console.ts";
 import { type DataGiven, openData, type Roles, rolesFor } from "../data.ts";
 import { type Opened, openModel, outputPath, save } from "../model.ts";
 import {
@@ -31,6 +30,7 @@ import {
   wrong,
 } from "../options.ts";
 import { writeReport } from "../report.ts";
+import { conclude, teller } from "../tell.ts";
 import type { Given, Verb } from "../verb.ts";
 
 const QUALITIES: readonly Quality[] = [...(Object.keys(METRICS) as Quality[]), "agreement", "sqnr"];
@@ -144,102 +144,6 @@ async function introduce({ model, path, bytes: size }: Opened, data: DataGiven, 
     "",
   );
 }
-
-/** Prints a line for the float model and one for every trial, as they end. */
-function teller(given: Given) {
-  const silent = flag(given, "json");
-  let [name, quality, before] = ["", "", Number.NaN];
-  let current: Progress | undefined;
-  const line = (title: string, figures: Trial["figures"], verdict: string) =>
-    print(
-      `  ${title.padEnd(34)}  ${quality} ${percent(figures?.quality ?? Number.NaN).padStart(7)}  ${bytes(figures?.bytes ?? 0).padStart(8)}  ${(figures?.latencyMs === undefined ? "" : milliseconds(figures.latencyMs)).padStart(8)}  ${verdict}`.trimEnd(),
-    );
-  return {
-    event(event: CompressEvent): void {
-      if (event.kind === "work") {
-        if (event.what !== name) {
-          current?.end();
-          current = progress(event.what, flag(given, "quiet"));
-          name = event.what;
-        }
-        current?.update(event.done, event.total);
-        return;
-      }
-      current?.end();
-      if (silent) return;
-      if (event.kind === "start") {
-        quality = qualityName(event.quality);
-        before = event.before.quality;
-        line("float32", event.before, "");
-      } else if (event.trial.figures === undefined)
-        print(`  ${event.trial.name.padEnd(34)}  ${red("✗")} ${event.trial.note}`);
-      else {
-        const change = event.trial.figures.quality - before;
-        line(
-          event.trial.name,
-          event.trial.figures,
-          `${event.trial.met ? green("✔") : red("✗")} ${points(change)} points`,
-        );
-      }
-    },
-    end: () => current?.end(),
-  };
-}
-
-function conclude(result: CompressResult, output: string, report: string, budget: Budget): void {
-  const { after, checks, met, uncertain } = result;
-  print(
-    dim(`\n  ${plural(result.trials.length, "candidate")} tried${result.interrupted ? ", then interrupted" : ""}`),
-    "",
-  );
-  if (after === undefined) {
-    print(`  ${red("✗")} Nothing was found that could be measured. ${report}`);
-    return;
-  }
-  const mark = met ? (uncertain ? yellow("✔") : green("✔")) : red("✗");
-  print(...figuresTable(result), "", `  ${mark} ${bold(output)}`);
-  if (uncertain)
-    print(`    ${yellow("uncertain")}: the interval reaches beyond the budget; more data to judge on would settle it`);
-  for (const check of checks.filter((c) => !c.met)) print(`    ${red("budget missed")}: ${checkWords(check)}`);
-  if (!isMet(checks)) print(`    ${helpWith(budget)}`);
-  print(`    ${report}`);
-}
-
-/** Before and after, on examples no candidate was chosen by. */
-function figuresTable({ before, after, change, quality, verdicts, runtime }: CompressResult): string[] {
-  if (after === undefined) return [];
-  const ratio = (a = Number.NaN, b = Number.NaN) => (Number.isFinite(b / a) ? percent(b / a, 0) : "");
-  const interval =
-    change === undefined ? "" : `${points(change.value)} points (95 %: ${points(change.low)} … ${points(change.high)})`;
-  const size = (n: number | undefined) => (n === undefined ? "–" : bytes(n));
-  return table(
-    [
-      [`on ${plural(verdicts.before.samples, "example")} apart`, "before", "after", ""],
-      [qualityName(quality), percent(before.quality, 2), percent(after.quality, 2), interval],
-      ["file", bytes(before.bytes), bytes(after.bytes), ratio(before.bytes, after.bytes)],
-      [
-        "download (brotli)",
-        size(before.brotliBytes),
-        size(after.brotliBytes),
-        ratio(before.brotliBytes, after.brotliBytes),
-      ],
-      ["parameters", count(before.parameters), count(after.parameters), ""],
-      ["MACs", count(before.macs), count(after.macs), ""],
-      [
-        `latency in ${runtimeName(runtime)}`,
-        milliseconds(before.latencyMs ?? Number.NaN),
-        milliseconds(after.latencyMs ?? Number.NaN),
-        speed(before.latencyMs ?? Number.NaN, after.latencyMs ?? Number.NaN),
-      ],
-    ],
-    [1, 2],
-  );
-}
-
-const helpWith = (budget: Budget): string =>
-  budget.maxSize === undefined && budget.maxLatency === undefined
-    ? "More calibration data (--data) or a looser --max-drop would help."
-    : "A looser --max-drop, --max-size or --max-latency would help.";
 
 function summary(result: CompressResult, budget: Budget, output: string, report: string) {
   const { before, after, verdicts } = result;
