@@ -70,7 +70,7 @@ export async function observe(
 }
 
 /** Numbers of activations that are looked at together, unless one example has more. */
-const MOST_NUMBERS = 4_000_000;
+const MOST_NUMBERS = 1_000_000;
 
 /** Examples under the names of the model's inputs, as many at a time as have few numbers when one of them has `each`. */
 export function calibrationBatches(
