@@ -59,6 +59,15 @@ describe("multiply-adds", () => {
     expect(macsOf(conv)).toBe(32 * 8 * 8 * 9);
   });
 
+  it("of an LSTM are those of the input and the state, for every gate and step", () => {
+    const lstm = application("LSTM", [
+      [5, "N", 4],
+      [1, 12, 4],
+      [1, 12, 3],
+    ]);
+    expect(macsOf(lstm)).toBe(`N*${5 * 4 * 3 * (4 + 3)}`);
+  });
+
   it("keep the batch symbolic", () => {
     expect(
       macsOf(

@@ -13,6 +13,7 @@ import { quantizers } from "./quant.ts";
 import { random } from "./random.ts";
 import { reduce } from "./reduce.ts";
 import { resizes } from "./resize.ts";
+import { recurrences } from "./rnn.ts";
 import { shapes } from "./shape.ts";
 import { slices } from "./slice.ts";
 import { unary } from "./unary.ts";
@@ -30,6 +31,7 @@ export const OPS: readonly OpRule[] = [
   ...pools,
   ...quantizers,
   ...random,
+  ...recurrences,
   ...reduce,
   ...resizes,
   ...shapes,

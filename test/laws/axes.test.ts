@@ -52,6 +52,10 @@ function withSlice(into: TensorData, from: TensorData, axis: number, index: numb
   return { ...into, data };
 }
 
+/** Whether an operand has a letter twice: a recurrence reads it all at every step. */
+const recurs = (letter: string, operands: readonly string[]): boolean =>
+  operands.some((operand) => /^[a-z]$/i.test(letter) && operand.split(letter).length > 2);
+
 interface Move {
   readonly at: string;
   readonly index: number;
@@ -73,7 +77,7 @@ async function moves(
     if (input === undefined || fresh === undefined || Array.isArray(input.data) || sample.inputs[i]?.values) continue;
     for (const [axis, key] of keysOf(operand, input.shape.length).entries()) {
       const index = (input.shape[axis] ?? 1) - 1;
-      if (key === undefined || index < 1) continue;
+      if (key === undefined || index < 1 || recurs(key, left)) continue;
       const after = await session.run({ ...one, [`x${i}`]: withSlice(input, fresh, axis, index) });
       for (const [o, result] of right.entries()) {
         const [a, b] = [before[outputName(o)], after[outputName(o)]];

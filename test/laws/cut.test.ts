@@ -16,6 +16,7 @@ import {
   keepsOf,
   type Masks,
   maskOf,
+  secondAxis,
 } from "./cut.ts";
 import { samplesOf, titleOf } from "./samples.ts";
 
@@ -55,14 +56,16 @@ async function bothWays(f: Followed, masks: Masks, { pattern = f.pattern, zeroed
   const masked = Object.fromEntries(
     Object.entries(feeds).map(([name, feed]) => {
       const i = Number(name.slice(1));
-      const zeroed = summed && feed.dtype === "float32" && f.sample.inputs[i]?.values === undefined;
-      return [
-        name,
-        zeroed ? fillTensor(feed, keepsOf(f.pattern.inputs[i] ?? [], feed.shape, zeros, f.sizes), fill) : feed,
-      ];
+      const keeps = keepsOf(f.pattern.inputs[i] ?? [], feed.shape, zeros, f.sizes);
+      if (feed.dtype !== "float32" || f.sample.inputs[i]?.values !== undefined) return [name, feed];
+      if (summed) return [name, fillTensor(feed, keeps, fill)];
+      const axis = recurring(f, i, feed, masks);
+      return [name, axis === undefined ? feed : fillTensor(feed, alone(feed, keeps, axis), 0)];
     }),
   );
-  const reference = summed ? await run(whole, masked) : results;
+  const reference = Object.keys(masked).some((name) => masked[name] !== feeds[name])
+    ? await run(whole, masked)
+    : results;
   const expected = reference.map((out, k) =>
     cutTensor(out, keepsOf(pattern.outputs[k] ?? [], out.shape, zeros, f.sizes)),
   );
@@ -70,6 +73,16 @@ async function bothWays(f: Followed, masks: Masks, { pattern = f.pattern, zeroed
   const got = await run(cut, feedsOf(cut, 1));
   return { expected: expected.map((e) => rescaled(e, f, masks)), got };
 }
+
+/** The axis of an input that a recurrence sums over, where its letter is cut. */
+const recurring = (f: Followed, input: number, feed: TensorData, masks: Masks): number | undefined =>
+  [...masks.keys()]
+    .map((letter) => secondAxis(f.pattern.inputs[input] ?? [], feed.shape, letter))
+    .find((axis) => axis !== undefined);
+
+/** What stays along one axis alone. */
+const alone = (feed: TensorData, keeps: readonly (readonly boolean[])[], axis: number): boolean[][] =>
+  feed.shape.map((size, i) => (i === axis ? [...(keeps[i] ?? [])] : new Array<boolean>(size).fill(true)));
 
 /** A mean over fewer is larger by n / n′. */
 function rescaled(tensor: TensorData, f: Followed, masks: Masks): TensorData {

@@ -125,6 +125,12 @@ export function cutTensor(tensor: TensorData, keeps: readonly (readonly boolean[
   return { dtype: tensor.dtype, shape, data: (tensor.data as TypedArray).filter((_, i) => kept(i)) as TypedArray };
 }
 
+/** The axis on which an operand has a letter for the second time: a recurrence sums over it. */
+export function secondAxis(terms: readonly AxisTerm[], shape: readonly number[], letter: string): number | undefined {
+  const axes = spread(terms, shape).flatMap(({ term }, axis) => (lettersOf(term).includes(letter) ? [axis] : []));
+  return axes[1];
+}
+
 /** Puts a number where something was cut. */
 export function fillTensor(tensor: TensorData, keeps: readonly (readonly boolean[])[], value: number): TensorData {
   const kept = stays(tensor.shape, keeps);
