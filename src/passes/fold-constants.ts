@@ -14,9 +14,9 @@ import { rewriting, type Site } from "./rewrite.ts";
 
 /** Up to this many bytes a type may widen: storage formats (int8 weights behind Cast) are kept as they are. */
 const WIDENED = 1024;
-/** How many bytes one constant may add to the file, or, of the bytes of all weights, all of them together. */
-const SWELL_ONE = 64 * 1024;
-const SWELL_ALL = 0.02;
+/** How many bytes all new constants together may add to the file; or what share of the weights' bytes, where that is more. */
+const SWELL = 16 * 1024;
+const SWELL_SHARE = 0.02;
 /** What is larger than this on the way is not computed. */
 const LARGEST = 256 * 1024 * 1024;
 
@@ -104,15 +104,18 @@ function freedBy({ edit }: Site, name: string): number {
  * such a one reads take its place. What a result rests on is freed by it, in the share of who else reads it.
  */
 function resultsWorthKeeping(site: Site, computable: Map<Node, number>): Node[] {
-  let spare = SWELL_ALL * [...site.model.graph.weights.values()].reduce((sum, t) => sum + bytesOf(t), 0);
+  const weights = [...site.model.graph.weights.values()].reduce((sum, t) => sum + bytesOf(t), 0);
+  let spare = Math.max(SWELL, SWELL_SHARE * weights);
   const results: Node[] = [];
   for (const [node, freed] of [...computable].reverse()) {
     const readers = node.outputs.flatMap((name) => site.edit.readersOf(name));
     if (readers.every((reader) => computable.has(reader))) continue;
     const growth = node.outputs.reduce((sum, name) => sum + (sizeOf(site.fact(name)) ?? 0), -freed);
-    if (growth > Math.max(SWELL_ONE, spare)) computable.delete(node);
-    else results.push(node);
-    if (growth > SWELL_ONE && growth <= spare) spare -= growth;
+    if (growth > spare) computable.delete(node);
+    else {
+      results.push(node);
+      spare -= Math.max(0, growth);
+    }
   }
   return results.reverse();
 }
