@@ -68,6 +68,15 @@ describe("multiply-adds", () => {
     expect(macsOf(lstm)).toBe(`N*${5 * 4 * 3 * (4 + 3)}`);
   });
 
+  it("of Attention are those of queries with keys, and of what comes out with values", () => {
+    const attention = application("Attention", [
+      [2, 6, 4, 8],
+      [2, 3, 5, 8],
+      [2, 3, 5, 7],
+    ]);
+    expect(macsOf(attention)).toBe(2 * 6 * 4 * 5 * (8 + 7));
+  });
+
   it("keep the batch symbolic", () => {
     expect(
       macsOf(

@@ -47,7 +47,7 @@ export interface AxesRule {
   /** Sizes no operand shows, by letter: `{ g: 4 }`. */
   readonly sizes?: Readonly<Record<string, number>>;
   /**
-   * Numbers the node holds, by attribute name or input index: a size expression (a sum of letters and numbers, or `@k`,
+   * Numbers the node holds, by attribute name or input index: a size expression (a sum of letters, products of letters and numbers, or `@k`,
    * the sizes of output k), a list of them, or `#`: positions along the axis that the map cuts or repeats.
    */
   readonly holds?: Readonly<Record<string, string | readonly string[]>>;

@@ -1,4 +1,5 @@
 import type { Node } from "../ir/graph.ts";
+import { attentions } from "./attention.ts";
 import { binary } from "./binary.ts";
 import { contractions } from "./contraction.ts";
 import { control } from "./control.ts";
@@ -20,6 +21,7 @@ import { unary } from "./unary.ts";
 
 /** Every operator Minnow knows, family by family. The one list. */
 export const OPS: readonly OpRule[] = [
+  ...attentions,
   ...binary,
   ...contractions,
   ...control,

@@ -21,7 +21,7 @@ import {
 import { samplesOf, titleOf } from "./samples.ts";
 
 /** Operators whose counted axis is divided by its size inside, with more than a factor: the law is for the rest of their axes. */
-const NORMALIZES = /Normalization$/;
+const NORMALIZES = /Normalization$|^Attention$/;
 
 /** How far two tensors are apart, by the largest value of the first; Infinity where their shapes differ. */
 function distance(a: TensorData, b: TensorData): number {

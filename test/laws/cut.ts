@@ -18,7 +18,7 @@ export interface Followed {
   readonly pattern: AxisPattern;
   readonly rule: AxesRule;
   readonly sizes: ReadonlyMap<string, number>;
-  /** Letters that may be cut, each with how it is read where the output has it not. */
+  /** Letters that may be cut, each with how it is read where an output has it not. */
   readonly free: ReadonlyMap<string, "+" | "~" | "^" | undefined>;
 }
 
@@ -53,23 +53,14 @@ function freeLetters(pattern: AxisPattern, sizes: ReadonlyMap<string, number>, n
     spread(terms, [...n.inputs, ...n.results][i]?.shape),
   );
   for (const axes of operands) for (const { term } of axes) look(term);
-  const left = new Set(
-    operands
-      .slice(0, pattern.inputs.length)
-      .flat()
-      .flatMap(({ term }) => lettersOf(term)),
-  );
-  const right = new Set(
-    operands
-      .slice(pattern.inputs.length)
-      .flat()
-      .flatMap(({ term }) => lettersOf(term)),
-  );
+  const lettersIn = (axes: (typeof operands)[number]) => new Set(axes.flatMap(({ term }) => lettersOf(term)));
+  const left = new Set(operands.slice(0, pattern.inputs.length).flatMap((axes) => [...lettersIn(axes)]));
+  const rights = operands.slice(pattern.inputs.length).map(lettersIn);
   const free = new Map<string, "+" | "~" | "^" | undefined>();
-  for (const letter of [...left, ...right]) {
+  for (const letter of left) {
     const size = sizes.get(letter) ?? 0;
-    if (size < 2 || frozen.has(letter) || !left.has(letter)) continue;
-    free.set(letter, right.has(letter) ? marks.get(letter) : (marks.get(letter) ?? "+"));
+    if (size < 2 || frozen.has(letter)) continue;
+    free.set(letter, rights.every((letters) => letters.has(letter)) ? marks.get(letter) : (marks.get(letter) ?? "+"));
   }
   return free;
 }
@@ -149,10 +140,11 @@ export function cutSample(f: Followed, masks: Masks, results: readonly TensorDat
   const feeds = feedsOf(constantsFed(f.sample), seed);
   const sizes = new Map(f.sizes);
   for (const [letter, mask] of masks) sizes.set(letter, mask.filter(Boolean).length);
+  const product = (term: string): number =>
+    /^-?\d+$/.test(term) ? Number(term) : [...term].reduce((size, letter) => size * (sizes.get(letter) ?? 1), 1);
   const held = (expression: string): number[] => {
     const at = /^@(\d+)$/.exec(expression);
-    if (at === null)
-      return [expression.split("+").reduce((sum, letter) => sum + (sizes.get(letter) ?? Number(letter)), 0)];
+    if (at === null) return [expression.split("+").reduce((sum, term) => sum + product(term), 0)];
     const k = Number(at[1]);
     return keepsOf(f.pattern.outputs[k] ?? [], results[k]?.shape ?? [], masks, f.sizes).map(
       (axis) => axis.filter(Boolean).length,
