@@ -93,8 +93,8 @@ const gemm = defineOp({
 });
 
 /** The axes of Gemm's C: those of the result, 1 where it is broadcast. */
-function addend(n: Mapped, c: Fact | undefined): string {
-  if (!n.node.inputs[2]) return "";
+function addend(n: Mapped, c: Fact | undefined, index = 2): string {
+  if (!n.node.inputs[index]) return "";
   const shape = c?.shape ?? [];
   const result = n.results[0]?.shape ?? [];
   return shape
@@ -221,12 +221,72 @@ const matMulNBits = defineOp({
   },
 });
 
+/** The axes of what goes along the columns of B: one number for each, or one for all. */
+const perColumn = (n: Mapped, index: number): string => {
+  const shape = n.node.inputs[index] ? n.inputs[index]?.shape : undefined;
+  const columns = n.results[0]?.shape?.at(-1);
+  return shape?.length === 1 ? (shape[0] === 1 && columns !== 1 ? "1" : "c") : "";
+};
+
+/** The map of a product with operands after it that lie along the columns of B, or are read as numbers. */
+function withColumns(map: string | FrozenAxes, n: Mapped, columns: readonly number[]): string | FrozenAxes {
+  if (typeof map !== "string") return map;
+  const [left, right] = map.split(" -> ");
+  const more = n.node.inputs.slice(2).map((_, i) => (columns.includes(i + 2) ? perColumn(n, i + 2) : ""));
+  return `${[left, ...more].join(",")} -> ${right}`;
+}
+
+/** Integer matrices a and b, their scales and zero points, and a bias → float: com.microsoft. */
+const matMulIntegerToFloat = defineOp({
+  name: "MatMulIntegerToFloat",
+  domain: "com.microsoft",
+  since: 1,
+  infer: (n) => [fact(required(n, 2).dtype, matmulShape(n, required(n, 0).shape, required(n, 1).shape))],
+  axes: (n) => withColumns(matmulAxes(n), n, [3, 5, 6]),
+});
+
+/** Float a, rounded by the range of all of it, against integer b with its scale, zero point and a bias: com.microsoft. */
+const dynamicQuantizeMatMul = defineOp({
+  name: "DynamicQuantizeMatMul",
+  domain: "com.microsoft",
+  since: 1,
+  infer: (n) => [fact(required(n, 0).dtype, matmulShape(n, required(n, 0).shape, required(n, 1).shape))],
+  axes: (n) => {
+    const map = matmulAxes(n);
+    // Every number of a sets its range: only the columns of b are apart from each other.
+    return withColumns(typeof map === "string" ? map.replace(/\.\.\.|[ab]/g, "!$&") : map, n, [2, 3, 4]);
+  },
+});
+
+/** alpha·A′·B′ + C in integers; float where no scale of the output is given: com.microsoft. */
+const qGemm = defineOp({
+  name: "QGemm",
+  domain: "com.microsoft",
+  since: 1,
+  infer: (n) => {
+    const turn = (index: number, attribute: string) => swapped(required(n, index).shape, n.int(attribute, 0) === 1);
+    const [left, right] = [turn(0, "transA"), turn(3, "transB")];
+    if ((left && left.length !== 2) || (right && right.length !== 2))
+      n.fail(`inputs are [${n.inputs[0]?.shape}] and [${n.inputs[3]?.shape}]; both must be matrices.`);
+    const rounded = n.node.inputs[7] ? (n.inputs[8]?.dtype ?? required(n, 0).dtype) : "float32";
+    return [fact(rounded, matmulShape(n, left, right))];
+  },
+  axes: (n) => {
+    const [a, b] = [n.int("transA", 0) === 1 ? "ba" : "ab", n.int("transB", 0) === 1 ? "cb" : "bc"];
+    const all = [a, "", "", b, perColumn(n, 4), perColumn(n, 5), addend(n, n.inputs[6], 6)];
+    return `${n.node.inputs.map((_, i) => all[i] ?? "").join(",")} -> ac`;
+  },
+});
+
 export const contractions: readonly OpRule[] = [
+  dynamicQuantizeMatMul,
   einsum,
   fusedMatMul,
   gemm,
   matMul,
   matMulInteger,
+  matMulIntegerToFloat,
   matMulNBits,
+  qGemm,
   qLinearMatMul,
 ];

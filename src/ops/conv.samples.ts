@@ -119,4 +119,17 @@ export const samples: readonly Sample[] = [
     inputs: [x(2, 4, 6, 6), x(4, 4, 3, 3), x(4), x(2, 4, 4, 4)],
     attrs: { activation: string("Relu") },
   },
+  { op: "DeformConv", inputs: [x(2, 3, 5, 6), x(4, 3, 2, 2), x(2, 8, 4, 5)] },
+  {
+    op: "DeformConv",
+    inputs: [x(2, 4, 6, 5), x(6, 2, 3, 2), x(2, 24, 3, 3), x(6), x(2, 12, 3, 3)],
+    attrs: {
+      group: int(2),
+      offset_group: int(2),
+      kernel_shape: ints([3, 2]),
+      pads: ints([1, 0, 2, 1]),
+      strides: ints([2, 1]),
+      dilations: ints([2, 3]),
+    },
+  },
 ];

@@ -1,4 +1,4 @@
-import { addDim, type Dim, mulDim, sameDim, subDim } from "../ir/dim.ts";
+import { addDim, type Dim, mulDim, productOf, sameDim, subDim, UNKNOWN } from "../ir/dim.ts";
 import {
   type Applied,
   type AxesRule,
@@ -124,4 +124,27 @@ const fusedConv = defineOp({
   axes: (n) => (n.node.inputs[3] ? { frozen: "FusedConv adds a sum to it" } : convAxes(n)),
 });
 
-export const convolutions: readonly OpRule[] = [conv, convInteger, convTranspose, fusedConv, qLinearConv];
+/** Each tap of the kernel reads where `offset` [N, taps·axes, …] moves it to, and counts what `mask` says: x, w, offset, bias, mask. */
+const deformConv = defineOp({
+  name: "DeformConv",
+  since: 19,
+  infer: (n) => {
+    required(n, 2);
+    return [fact(required(n, 0).dtype, convShape(n, required(n, 0), required(n, 1)))];
+  },
+  axes: (n) => {
+    const axes = convAxes(n, 0, 1, 3);
+    const rank = n.inputs[0]?.shape?.length;
+    if ("frozen" in axes || rank === undefined) return axes;
+    const positions = spatial(rank - 2).positions;
+    const operands = axes.map.split(" -> ")[0]?.split(",") ?? [];
+    // Groups of offsets tell input channels apart by their place.
+    if (n.int("offset_group", 1) > 1) operands[0] = (operands[0] as string).replace("(gi)", "!(gi)");
+    operands[2] = `n!q${positions}`;
+    if (n.node.inputs[4]) operands[4] = `n!m${positions}`;
+    return { ...axes, map: `${operands.join(",")} -> n(go)${positions}` };
+  },
+  macs: (n) => productOf([...(n.results[0]?.shape ?? [UNKNOWN]), ...(n.inputs[1]?.shape?.slice(1) ?? [UNKNOWN])]),
+});
+
+export const convolutions: readonly OpRule[] = [conv, convInteger, convTranspose, deformConv, fusedConv, qLinearConv];

@@ -33,4 +33,20 @@ export const samples: readonly Sample[] = [
   { op: "LpNormalization", inputs: [x(2, 3, 4)] },
   { op: "MeanVarianceNormalization", inputs: [x(2, 3, 4, 5)] },
   { op: "MeanVarianceNormalization", inputs: [x(2, 3, 4, 5)], attrs: { axes: ints([2, 3]) } },
+  { op: "SkipLayerNormalization", domain: "com.microsoft", inputs: [x(2, 3, 4), x(2, 3, 4), x(4)] },
+  {
+    op: "SkipLayerNormalization",
+    domain: "com.microsoft",
+    inputs: [x(2, 3, 4), x(3, 4), x(4), x(4), x(4)],
+    attrs: { epsilon: float(0.01) },
+    outputs: 4,
+  },
+  { op: "SkipSimplifiedLayerNormalization", domain: "com.microsoft", inputs: [x(2, 3, 4), x(1, 3, 4), x(4)] },
+  {
+    op: "SkipSimplifiedLayerNormalization",
+    domain: "com.microsoft",
+    inputs: [x(2, 3, 4), x(2, 3, 4), x(4), x(4)],
+    attrs: { epsilon: float(0.01) },
+    outputs: 4,
+  },
 ];

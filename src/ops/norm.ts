@@ -121,6 +121,28 @@ const groupNormalization = defineOp({
   },
 });
 
+/** Normalizes x + skip (+ bias) over the last axis: x, skip, gamma, beta (not of the simplified one), bias. Gives the sum too. */
+const skipNormalization = (name: string): OpRule =>
+  defineOp({
+    name,
+    domain: "com.microsoft",
+    since: 1,
+    infer: (n) => {
+      const { dtype, shape } = required(n, 0);
+      const kept = shape?.map((dim, i) => (i < shape.length - 1 ? dim : 1));
+      return [fact(dtype, shape), fact("float32", kept), fact("float32", kept), fact(dtype, shape)];
+    },
+    axes: (n) => {
+      const rank = n.inputs[0]?.shape?.length;
+      const skip = n.inputs[1]?.shape;
+      if (rank === undefined || skip === undefined) return NO_RANK;
+      const said = normalizedAxes(n, rank - 1);
+      if ("frozen" in said) return said;
+      const inputs = n.node.inputs.map((input, i) => (input === "" ? "" : i === 0 ? said.x : said.part(i)));
+      return `${inputs.join(",")} -> ${[said.x, said.kept, said.kept, said.x].slice(0, n.outputs).join(",")}`;
+    },
+  });
+
 const same = (name: string, since: number, frozen: (n: Mapped) => string): OpRule =>
   defineOp({
     name,
@@ -138,4 +160,6 @@ export const normalizations: readonly OpRule[] = [
   same("LpNormalization", 1, () => "LpNormalization runs along it"),
   same("MeanVarianceNormalization", 9, () => "MeanVarianceNormalization runs along it"),
   rmsNormalization,
+  skipNormalization("SkipLayerNormalization"),
+  skipNormalization("SkipSimplifiedLayerNormalization"),
 ];

@@ -3,6 +3,14 @@ import type { Sample } from "./sample.ts";
 
 const x = (...shape: number[]) => ({ shape });
 
+const scale = (value: number) => ({ shape: [], values: [value] });
+const zero = (value: number) => ({ shape: [], dtype: "uint8" as const, values: [value] });
+const averaged = (shape: number[], ...after: (ReturnType<typeof scale> | undefined)[]) => ({
+  op: "QLinearAveragePool",
+  domain: "com.microsoft",
+  inputs: [{ shape, dtype: "uint8" as const }, scale(0.1), ...after],
+});
+
 const slid = { kernel_shape: ints([3, 2]), strides: ints([2, 1]), pads: ints([1, 0, 1, 1]) };
 
 export const samples: readonly Sample[] = [
@@ -50,5 +58,14 @@ export const samples: readonly Sample[] = [
       { shape: [4], dtype: "int64", values: [1, 1, 5, 5] },
     ],
     attrs: { kernel_shape: ints([2, 2]), strides: ints([2, 2]), pads: ints([0, 0, 1, 1]) },
+  },
+  { ...averaged([2, 3, 7, 6], zero(3), scale(0.2), zero(2)), attrs: { ...slid, count_include_pad: int(1) } },
+  {
+    ...averaged([2, 8, 6, 3], zero(3), scale(0.2), zero(2)),
+    attrs: { ...slid, channels_last: int(1), ceil_mode: int(1) },
+  },
+  {
+    ...averaged([2, 3, 7], zero(3), scale(0.2)),
+    attrs: { kernel_shape: ints([2]), auto_pad: string("SAME_UPPER") },
   },
 ];

@@ -1,4 +1,4 @@
-import { addDim, type Dim, mulDim, subDim } from "../ir/dim.ts";
+import { addDim, type Dim, mulDim, subDim, UNKNOWN } from "../ir/dim.ts";
 import { type Applied, defineOp, type FrozenAxes, type Mapped, type OpRule } from "./define.ts";
 import { fact, required } from "./facts.ts";
 import { slideSizes, spatial, windowsOf } from "./windows.ts";
@@ -88,6 +88,27 @@ const maxUnpool = defineOp({
   axes: () => ({ frozen: "MaxUnpool puts values at positions that are given" }),
 });
 
+/** x, its scale and zero point, those of the result: com.microsoft. */
+const qLinearAveragePool = defineOp({
+  name: "QLinearAveragePool",
+  domain: "com.microsoft",
+  since: 1,
+  infer: (n) => {
+    const { dtype, shape } = required(n, 0);
+    if (shape === undefined || n.int("channels_last", 0) === 0) return [fact(dtype, poolShape(n))];
+    const turned = fact(dtype, [shape[0] ?? UNKNOWN, shape.at(-1) ?? UNKNOWN, ...shape.slice(1, -1)]);
+    const [batch, channels, ...sizes] = poolShape({ ...n, inputs: [turned, ...n.inputs.slice(1)] }) ?? [];
+    return [fact(dtype, [batch ?? UNKNOWN, ...sizes, channels ?? UNKNOWN])];
+  },
+  axes: (n) => {
+    const axes = poolAxes(n);
+    if ("frozen" in axes) return axes;
+    const [left = "", right = ""] = axes.map.split(" -> ");
+    const place = (side: string): string => (n.int("channels_last", 0) === 1 ? `n${side.slice(2)}c` : side);
+    return { ...axes, map: `${place(left)}${",".repeat(n.inputs.length - 1)} -> ${place(right)}` };
+  },
+});
+
 export const pools: readonly OpRule[] = [
   pool("AveragePool", 7, { kind: "arithmetic" }),
   globalPool("GlobalAveragePool", 1, "~", { kind: "arithmetic" }),
@@ -96,4 +117,5 @@ export const pools: readonly OpRule[] = [
   pool("LpPool", 2),
   pool("MaxPool", 8, { kind: "transparent" }),
   maxUnpool,
+  qLinearAveragePool,
 ];

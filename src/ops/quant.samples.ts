@@ -88,4 +88,41 @@ export const samples: readonly Sample[] = [
     inputs: [bytes(2, 3), scale(0.1), zero(3), scale(0.1), zero(2)],
     attrs: { alpha: float(0.5) },
   },
+  {
+    op: "QLinearConcat",
+    domain: ms,
+    inputs: [scale(0.1), zero(2), bytes(2, 3, 4), scale(0.2), zero(3), bytes(2, 2, 4), scale(0.1), zero(1)],
+    attrs: { axis: int(1) },
+  },
+  {
+    op: "GatherBlockQuantized",
+    domain: ms,
+    inputs: [
+      { shape: [6, 32], dtype: "int4", constant: true },
+      { shape: [2, 3], dtype: "int64", values: [0, 5, 2, 1, 3, 4] },
+      { shape: [6, 2], low: 0.1, constant: true },
+    ],
+    attrs: { block_size: int(16) },
+  },
+  {
+    op: "GatherBlockQuantized",
+    domain: ms,
+    inputs: [
+      { shape: [3, 4, 32], dtype: "int4", constant: true },
+      { shape: [2], dtype: "int64", values: [0, 3] },
+      { shape: [1, 4, 32], low: 0.1, constant: true },
+      { shape: [1, 4, 32], dtype: "int4", constant: true },
+    ],
+    attrs: { block_size: int(16), gather_axis: int(1), quantize_axis: int(0) },
+  },
+  {
+    op: "GatherBlockQuantized",
+    domain: ms,
+    inputs: [
+      { shape: [6, 32], dtype: "uint8", constant: true },
+      { shape: [3], dtype: "int64", values: [0, 5, 2] },
+      { shape: [6, 2], low: 0.1, constant: true },
+    ],
+    attrs: { bits: int(8), block_size: int(16) },
+  },
 ];

@@ -1,7 +1,8 @@
-import type { Dim } from "../ir/dim.ts";
+import { type Dim, isKnown, mulDim, UNKNOWN } from "../ir/dim.ts";
 import { type DType, dtypeOf } from "../ir/dtype.ts";
 import { type Applied, defineOp, type FrozenAxes, type Mapped, type OpRule } from "./define.ts";
-import { axisOf, broadcast, fact, required } from "./facts.ts";
+import { frozen, lettersFor, nameable } from "./elements.ts";
+import { axisOf, broadcast, fact, required, sumOf } from "./facts.ts";
 
 const MICROSOFT = "com.microsoft";
 
@@ -109,12 +110,65 @@ const qLinearGlobalAveragePool = defineOp({
   axes: () => ({ frozen: "QLinearGlobalAveragePool was made by a runtime, after pruning" }),
 });
 
+/** The scale and zero point of the result, then x, its scale and zero point, again and again. */
+const qLinearConcat = defineOp({
+  name: "QLinearConcat",
+  domain: MICROSOFT,
+  since: 1,
+  infer: (n) => {
+    const inputs = n.node.inputs.flatMap((_, i) => (i % 3 === 2 ? [required(n, i)] : []));
+    const shapes = inputs.map((f) => f.shape);
+    const rank = shapes.find((shape) => shape !== undefined)?.length;
+    const dtype = inputs[0]?.dtype ?? required(n, 1).dtype;
+    if (rank === undefined || shapes.some((shape) => shape === undefined)) return [fact(dtype)];
+    const axis = axisOf(n, n.int("axis", 0), rank);
+    const odd = shapes.find((shape) => shape?.length !== rank);
+    if (odd !== undefined) n.fail(`it joins [${shapes.join("] and [")}]; they need the same rank.`);
+    const shape = Array.from({ length: rank }, (_, i): Dim => {
+      const sizes = shapes.map((s) => s?.[i] ?? UNKNOWN);
+      if (i === axis) return sumOf(sizes);
+      const known = sizes.filter(isKnown);
+      if (known.some((size) => size !== known[0])) n.fail(`it joins [${shapes.join("] and [")}] along axis ${axis}.`);
+      return known[0] ?? sizes.find((size) => size !== UNKNOWN) ?? UNKNOWN;
+    });
+    return [fact(dtype, shape)];
+  },
+  axes: (n) => {
+    const rank = n.results[0]?.shape?.length;
+    const count = Math.floor((n.inputs.length - 2) / 3);
+    if (rank === undefined || !nameable(rank + count)) return frozen(n, "joins too many axes");
+    const axis = axisOf(n, n.int("axis", 0), rank);
+    const [letters, parts] = [lettersFor(rank), lettersFor(count, rank)];
+    const at = (term: string): string => letters.map((letter, i) => (i === axis ? term : letter)).join("");
+    return `,,${parts.map((part) => `${at(part)},,`).join(",")} -> ${at(`(${parts.join("+")})`)}`;
+  },
+});
+
+/** Rows of a table of integers in blocks along `quantize_axis`, as floats: data, indices, scales, zero points. */
+const gatherBlockQuantized = defineOp({
+  name: "GatherBlockQuantized",
+  domain: MICROSOFT,
+  since: 1,
+  infer: (n) => {
+    const [data, indices, scales] = [required(n, 0), required(n, 1), required(n, 2)];
+    if (data.shape === undefined || indices.shape === undefined) return [fact(scales.dtype)];
+    const rank = data.shape.length;
+    const at = axisOf(n, n.int("gather_axis", 0), rank);
+    const packed = data.dtype === "uint8" ? 8 / n.int("bits", 4) : 1;
+    const row = data.shape.map((size, i) => (i === rank - 1 ? mulDim(size, packed) : size));
+    return [fact(scales.dtype, [...row.slice(0, at), ...indices.shape, ...row.slice(at + 1)])];
+  },
+  axes: () => ({ frozen: "GatherBlockQuantized unpacks it from blocks" }),
+});
+
 export const quantizers: readonly OpRule[] = [
   dequantizeLinear(),
   dequantizeLinear(MICROSOFT, 1),
   dynamicQuantizeLinear,
+  gatherBlockQuantized,
   qLinearBinary("QLinearAdd"),
   qLinearBinary("QLinearMul"),
+  qLinearConcat,
   qLinearGlobalAveragePool,
   qLinearUnary("QLinearLeakyRelu"),
   qLinearUnary("QLinearSigmoid"),

@@ -29,6 +29,7 @@ const UNKNOWN_YET = "ONNX Runtime 1.30 does not know it yet";
 const UNSEEN: Readonly<Record<string, string>> = {
   "com.microsoft:QLinearAdd.A_zero_point": NO_ZERO,
   "com.microsoft:QLinearAdd.B_zero_point": NO_ZERO,
+  "com.microsoft:QLinearAveragePool.x_zero_point": NO_ZERO,
   "com.microsoft:QLinearMul.A_zero_point": NO_ZERO,
   "com.microsoft:QLinearMul.B_zero_point": NO_ZERO,
   "com.microsoft:QLinearSigmoid.X_zero_point": NO_ZERO,
