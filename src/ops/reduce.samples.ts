@@ -54,6 +54,8 @@ export const samples: readonly Sample[] = [
   ...folded,
   ...positions,
   ...along,
+  { op: "ReduceMax", inputs: [{ shape: [2, 3, 4], high: -0.2 }, int64s(1)] },
+  { op: "CumProd", opset: 26, inputs: [x, scalar(1)] },
   { op: "CumProd", opset: 26, inputs: [x, scalar(1)], attrs: { exclusive: int(1), reverse: int(1) } },
   { op: "CumSum", inputs: [x, scalar(1)] },
   { op: "CumSum", inputs: [x, { ...scalar(-1), constant: false }], attrs: { exclusive: int(1), reverse: int(1) } },

@@ -2,7 +2,7 @@ import { int } from "../../src/ir/attrs.ts";
 import type { Attr } from "../../src/ir/graph.ts";
 import { elements, type TensorData, type TypedArray } from "../../src/ir/tensor.ts";
 import { type Random, random } from "../../src/numeric/random.ts";
-import { type AxisPattern, type AxisTerm, axesOf, lettersOf, sizesOf, spread } from "../../src/ops/axes.ts";
+import { type AxisPattern, type AxisTerm, axesOf, lettersOf, sizeOf, sizesOf, spread } from "../../src/ops/axes.ts";
 import type { AxesRule, Mapped, OpRule } from "../../src/ops/define.ts";
 import { applied } from "../../src/ops/infer.ts";
 import type { Sample, SampleInput } from "../../src/ops/sample.ts";
@@ -18,26 +18,50 @@ export interface Followed {
   readonly pattern: AxisPattern;
   readonly rule: AxesRule;
   readonly sizes: ReadonlyMap<string, number>;
+  /** The shapes of its inputs, then of its outputs. */
+  readonly shapes: readonly (readonly number[] | undefined)[];
   /** Letters that may be cut, each with how it is read where an output has it not. */
   readonly free: ReadonlyMap<string, "+" | "~" | "^" | undefined>;
 }
 
-/** How the axes of a sample flow; undefined where they are frozen as a whole. */
-export function follow(rule: OpRule, sample: Sample): Followed | undefined {
+/** How the axes of a sample flow, or would by another pattern; undefined where they are frozen as a whole. */
+export function follow(rule: OpRule, sample: Sample, other?: AxisPattern): Followed | undefined {
   const { model, facts } = TOLD["all sizes"](sample);
   const node = model.graph.nodes[0];
   if (node === undefined) return undefined;
   const n = applied(node, model.opsets, facts);
   const mapped: Mapped = { ...n, results: rule.infer(n) };
   const axes = axesOf(mapped);
-  if ("frozen" in axes || !holdsConstants(axes.rule, sample)) return undefined;
-  const sizes = new Map([...sizesOf(axes.pattern, axes.rule, mapped)].map(([letter, size]) => [letter, Number(size)]));
-  return { sample, pattern: axes.pattern, rule: axes.rule, sizes, free: freeLetters(axes.pattern, sizes, mapped) };
+  if ("frozen" in axes) return undefined;
+  const pattern = other ?? axes.pattern;
+  const sizes = new Map([...sizesOf(pattern, axes.rule, mapped)].map(([letter, size]) => [letter, Number(size)]));
+  const shapes = [...n.inputs, ...mapped.results].map((f) => f?.shape?.map(Number));
+  return { sample, pattern, rule: axes.rule, sizes, shapes, free: freeLetters(pattern, sizes, mapped) };
 }
 
-/** Numbers a node is fed with are not the node's to change. */
-const holdsConstants = (rule: AxesRule, sample: Sample): boolean =>
+/** Whether all numbers the rule makes anew are the node's: what it is fed with is not its to change. */
+export const holdsConstants = ({ rule, sample }: Followed): boolean =>
   Object.keys(rule.holds ?? {}).every((at) => !/^\d+$/.test(at) || sample.inputs[Number(at)]?.constant === true);
+
+/** Where the sizes that a map gives the axes of operands are not their sizes, so far as they are known: one sentence each. */
+export function misfits({ pattern, sizes, shapes }: Followed): string[] {
+  return [...pattern.inputs, ...pattern.outputs].flatMap((terms, i) => {
+    const [shape, isInput] = [shapes[i], i < pattern.inputs.length];
+    if (shape === undefined || terms.some((t) => t.kind === "all") || (isInput && terms.length === 0)) return [];
+    const axes = spread(terms, shape);
+    if (axes.length !== shape.length) return [`operand ${i} has ${shape.length} axes`];
+    return axes.flatMap(({ term, size }, axis) => {
+      if (Number.isNaN(size)) return [];
+      const broadcast = isInput && size === 1 && term.kind === "letter" && term.letter.startsWith(".");
+      const open = lettersOf(term).filter((letter) => !sizes.has(letter));
+      if (open.length > 0) return [`the size of ${open} is not known`];
+      const given = sizeOf(term, sizes);
+      return given === undefined || Number.isNaN(given) || given === size || broadcast
+        ? []
+        : [`axis ${axis} of operand ${i} is ${size}, its map says ${given}`];
+    });
+  });
+}
 
 function freeLetters(pattern: AxisPattern, sizes: ReadonlyMap<string, number>, n: Mapped): Followed["free"] {
   const frozen = new Set<string>();
