@@ -5,6 +5,7 @@ import { contractions } from "./contraction.ts";
 import { control } from "./control.ts";
 import { convolutions } from "./conv.ts";
 import { keyOf, type OpRule } from "./define.ts";
+import { fusedAttentions } from "./fused-attention.ts";
 import { misc } from "./misc.ts";
 import { moves } from "./move.ts";
 import { normalizations } from "./norm.ts";
@@ -26,6 +27,7 @@ export const OPS: readonly OpRule[] = [
   ...contractions,
   ...control,
   ...convolutions,
+  ...fusedAttentions,
   ...misc,
   ...moves,
   ...normalizations,

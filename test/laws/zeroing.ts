@@ -16,7 +16,7 @@ import {
 } from "./cut.ts";
 
 /** Operators where the size of a counted axis is more than a factor of the result: the law is for the rest of their axes. */
-const NORMALIZES = /Normalization$|^Attention$/;
+const NORMALIZES = /Normalization$|Attention$/;
 
 /** How far two tensors are apart, by the largest value of the first; Infinity where their shapes differ. */
 export function distance(a: TensorData, b: TensorData): number {
