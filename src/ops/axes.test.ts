@@ -88,6 +88,20 @@ describe("multiply-adds", () => {
     ).toBe("N*512");
   });
 
+  it("are none where operands share an axis only by its positions", () => {
+    const scattered = application("ScatterElements", [
+      [2, 3, 4],
+      [2, 2, 4],
+      [2, 2, 4],
+    ]);
+    const turned = application("RotaryEmbedding", [
+      [2, 2, 3, 8],
+      [2, 3, 4],
+      [2, 3, 4],
+    ]);
+    expect([macsOf(scattered), macsOf(turned)]).toEqual([0, 0]);
+  });
+
   it("of what is no contraction are none, and of an unknown operator unknown", () => {
     expect(
       macsOf(

@@ -127,6 +127,12 @@ export function lettersOf(term: AxisTerm): string[] {
   return term.kind === "product" || term.kind === "sum" ? term.of.flatMap(lettersOf) : [];
 }
 
+/** The letters of a term that are summed where no output has them: all whose positions are not read. */
+function summable(term: AxisTerm): string[] {
+  if (term.mark === "!") return [];
+  return term.kind === "product" || term.kind === "sum" ? term.of.flatMap(summable) : lettersOf(term);
+}
+
 /** The sizes of letters that the shapes of an application show; axes of `...` are called `.1` (the last), `.2` … */
 export function sizesOf(pattern: AxisPattern, rule: AxesRule, n: Mapped): Map<string, Dim> {
   const sizes = new Map<string, Dim>(Object.entries(rule.sizes ?? {}));
@@ -185,7 +191,7 @@ export function sizeOf(term: AxisTerm, sizes: ReadonlyMap<string, Dim>): Dim | u
 
 /**
  * Multiply-adds of an application: what its rule says, else for a contraction (a letter that two operands share and no
- * output has) the product of all letters' sizes, else 0. Undefined where the operator has no rule, or a size is unknown.
+ * output has, and whose positions are not read) the product of all letters' sizes, else 0. Undefined where the operator has no rule, or a size is unknown.
  */
 export function macsOf(n: Mapped): Dim | undefined {
   const rule = ruleOf(n.node);
@@ -195,19 +201,13 @@ export function macsOf(n: Mapped): Dim | undefined {
   if ("frozen" in axes) return 0;
   const { pattern } = axes;
   const right = new Set(pattern.outputs.flat().flatMap(lettersOf));
-  const left = pattern.inputs.map((terms) => new Set(terms.flatMap(lettersOf)));
-  const seen = new Set<string>();
-  let contracts = false;
-  for (const letters of left)
-    for (const letter of letters) {
-      if (seen.has(letter) && !isOutput(letter, pattern, right)) contracts = true;
-      seen.add(letter);
-    }
-  if (!contracts) return 0;
+  const operands = pattern.inputs.map((terms) => [...new Set(terms.flatMap(summable))]);
+  const shared = operands.flat().filter((letter, i, all) => all.indexOf(letter) < i);
+  if (!shared.some((letter) => !isOutput(letter, pattern, right))) return 0;
   const sizes = sizesOf(pattern, axes.rule, n);
-  const letters = [...new Set([...seen, ...right])];
+  const letters = new Set([...pattern.inputs.flat().flatMap(lettersOf), ...right]);
   const all = [
-    ...letters.map((letter) => sizes.get(letter)),
+    ...[...letters].map((letter) => sizes.get(letter)),
     ...[...sizes].filter(([name]) => name.startsWith(".")).map(([, size]) => size),
   ];
   return all.some((size) => size === undefined) ? undefined : (all as Dim[]).reduce(mulDim, 1);

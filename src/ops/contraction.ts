@@ -1,4 +1,4 @@
-import { type Dim, isKnown, mulDim, sameDim } from "../ir/dim.ts";
+import { type Dim, isKnown, mulDim, productOf, sameDim, UNKNOWN } from "../ir/dim.ts";
 import {
   type Applied,
   type AxesRule,
@@ -256,6 +256,7 @@ const dynamicQuantizeMatMul = defineOp({
     // Every number of a sets its range: only the columns of b are apart from each other.
     return withColumns(typeof map === "string" ? map.replace(/\.\.\.|[ab]/g, "!$&") : map, n, [2, 3, 4]);
   },
+  macs: (n) => mulDim(productOf(n.results[0]?.shape ?? [UNKNOWN]), n.inputs[0]?.shape?.at(-1) ?? UNKNOWN),
 });
 
 /** alpha·A′·B′ + C in integers; float where no scale of the output is given: com.microsoft. */

@@ -47,6 +47,15 @@ const written: readonly Sample[] = [
     ],
     attrs: { axis: int(1) },
   },
+  {
+    op: "ScatterElements",
+    inputs: [
+      x,
+      { shape: [2, 2, 4], dtype: "int64", values: [0, 1, 2, 0, 2, 2, 1, 1, 1, 0, 0, 2, 2, 1, 2, 0] },
+      { shape: [2, 2, 4], low: 2, high: 3 },
+    ],
+    attrs: { axis: int(1) },
+  },
   { op: "ScatterElements", inputs: [x, drawn(1, 1, 3, 4), { shape: [1, 3, 4] }] },
   { op: "ScatterElements", inputs: [x, drawn(1, 2, 2, 3), { shape: [2, 2, 3] }], attrs: { reduction: string("add") } },
   { op: "ScatterND", inputs: [x, tuples([2, 2], 0, 1, 1, 2), { shape: [2, 4] }] },

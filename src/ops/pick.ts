@@ -7,15 +7,21 @@ const UNKNOWN_RANK = "picks from a tensor of unknown rank";
 
 /**
  * The axes of two operands of one rank, where one is looked up or written by position along `axis`: that axis frozen in
- * `data`, another letter in `other`, and the rest equal where their sizes are.
+ * `data`, another letter in `other` (under `mark`), and the rest equal where their sizes are.
  */
-function alongAxis(n: Applied, axis: number, data: readonly Dim[], other: readonly Dim[]): readonly [string, string] {
+function alongAxis(
+  n: Applied,
+  axis: number,
+  data: readonly Dim[],
+  other: readonly Dim[],
+  mark = "",
+): readonly [string, string] {
   const [own, more] = [lettersFor(data.length), lettersFor(data.length, data.length)];
   const equal = (i: number) => i !== axis && sameDim(data[i] ?? UNKNOWN, other[i] ?? UNKNOWN);
   if (other.length !== data.length) n.fail(`its indices are [${other}] for data of [${data}].`, "Both have one rank.");
   return [
     own.map((letter, i) => (equal(i) ? letter : `!${letter}`)).join(""),
-    own.map((letter, i) => (equal(i) ? letter : i === axis ? (more[i] ?? "") : `!${more[i]}`)).join(""),
+    own.map((letter, i) => (equal(i) ? letter : i === axis ? `${mark}${more[i]}` : `!${more[i]}`)).join(""),
   ];
 }
 
@@ -47,7 +53,7 @@ const scatterElements = defineOp({
   axes: (n) => {
     const [data, indices] = [n.inputs[0]?.shape, n.inputs[1]?.shape];
     if (data === undefined || indices === undefined || !nameable(2 * data.length)) return frozen(n, UNKNOWN_RANK);
-    const [left, right] = alongAxis(n, axisOf(n, n.int("axis", 0), data.length), data, indices);
+    const [left, right] = alongAxis(n, axisOf(n, n.int("axis", 0), data.length), data, indices, "!");
     return `${left},${right},${right} -> ${left}`;
   },
 });
