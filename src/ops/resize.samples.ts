@@ -24,6 +24,11 @@ export const samples: readonly Sample[] = [
   },
   {
     op: "Resize",
+    inputs: [{ shape: [2, 3, 2, 4] }, undefined, undefined, sizes(1, 3)],
+    attrs: { axes: ints([2, 3]), keep_aspect_ratio_policy: string("not_smaller") },
+  },
+  {
+    op: "Resize",
     inputs: [image, undefined, undefined, sizes(7, 8)],
     attrs: { axes: ints([3, 2]), keep_aspect_ratio_policy: string("not_smaller"), mode: string("linear") },
   },

@@ -55,6 +55,8 @@ function isKept(n: Mapped, axis: number): boolean {
   const axes = resizedAxes(n, n.inputs[0]?.shape?.length ?? 0);
   if (!axes.includes(axis)) return true;
   if (n.string("coordinate_transformation_mode", "half_pixel") === "tf_crop_and_resize") return false;
+  // One scale for all axes may round to the size an axis had, and still move its positions.
+  if (given(n, 3) && n.string("keep_aspect_ratio_policy", "stretch") !== "stretch") return false;
   const scale = given(n, 3) ? 1 : scalesOf(n, axes.length)[axes.indexOf(axis)];
   return from !== undefined && to !== undefined && sameDim(from, to) && scale === 1;
 }
