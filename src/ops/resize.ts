@@ -29,13 +29,16 @@ function scaled(n: Applied, size: Dim, scale: Dim): Dim {
   return floorOf(product) ?? UNKNOWN;
 }
 
+/** Whether each axis gets the size asked for; else one scale serves all, so that proportions stay. */
+const stretches = (n: Applied): boolean => n.string("keep_aspect_ratio_policy", "stretch") === "stretch";
+
 /** The sizes asked for, or as near to them as one scale for all axes comes. */
 function fitted(n: Applied, from: readonly Dim[], to: readonly Dim[]): readonly Dim[] {
-  const policy = n.string("keep_aspect_ratio_policy", "stretch");
-  if (policy === "stretch") return to;
+  if (stretches(n)) return to;
   if (!from.every(isKnown) || !to.every(isKnown)) return to.map(() => UNKNOWN);
   const scales = (to as readonly number[]).map((size, i) => Math.fround(size / (from[i] as number)));
-  const scale = policy === "not_larger" ? Math.min(...scales) : Math.max(...scales);
+  const scale =
+    n.string("keep_aspect_ratio_policy", "stretch") === "not_larger" ? Math.min(...scales) : Math.max(...scales);
   return (from as readonly number[]).map((size) => Math.floor(Math.fround(size * scale) + 0.5));
 }
 
@@ -56,7 +59,7 @@ function isKept(n: Mapped, axis: number): boolean {
   if (!axes.includes(axis)) return true;
   if (n.string("coordinate_transformation_mode", "half_pixel") === "tf_crop_and_resize") return false;
   // One scale for all axes may round to the size an axis had, and still move its positions.
-  if (given(n, 3) && n.string("keep_aspect_ratio_policy", "stretch") !== "stretch") return false;
+  if (given(n, 3) && !stretches(n)) return false;
   const scale = given(n, 3) ? 1 : scalesOf(n, axes.length)[axes.indexOf(axis)];
   return from !== undefined && to !== undefined && sameDim(from, to) && scale === 1;
 }
@@ -77,7 +80,7 @@ const resize = defineOp({
     const right = from.map((letter, axis) => (isKept(n, axis) ? letter : `!${to[axis]}`));
     const map = `${left.join("")}${numbersFrom(n, 1)} -> ${right.join("")}`;
     const listed = resizedAxes(n, rank);
-    return given(n, 3)
+    return given(n, 3) && stretches(n)
       ? { map, holds: { 3: listed.map((axis) => (isKept(n, axis) ? from : to)[axis] as string) } }
       : map;
   },
