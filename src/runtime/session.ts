@@ -4,7 +4,8 @@ import { MinnowError } from "../errors.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Model } from "../ir/graph.ts";
 import { elements, type TensorData } from "../ir/tensor.ts";
-import { toBytes } from "../onnx/index.ts";
+import { load, toBytes } from "../onnx/index.ts";
+import { declared, inferModel } from "../ops/infer.ts";
 
 /** Where a session runs: ONNX Runtime's native CPU build, its WebAssembly build, or WebGPU. */
 export type Runtime = "node" | "wasm" | "webgpu";
@@ -41,7 +42,8 @@ export const defaultRuntime = (): Runtime =>
 
 /**
  * Loads a model into ONNX Runtime. Give bytes or a path for a file as it is; a Model is written in memory first.
- * Throws a MinnowError `runtime/load` with the runtime's own words where it refuses the model.
+ * Throws a MinnowError `runtime/load` with the runtime's own words where it refuses the model, and `runtime/output-type`
+ * for 4-bit outputs in Node, where ONNX Runtime 1.30 would end the process.
  *
  * @example
  * const session = await openSession(model, { runtime: "wasm" });
@@ -49,6 +51,7 @@ export const defaultRuntime = (): Runtime =>
  */
 export async function openSession(model: Model | Uint8Array | string, options: SessionOptions = {}): Promise<Session> {
   const runtime = options.runtime ?? defaultRuntime();
+  if (runtime === "node") await checkOutputs(model);
   const engine = await loadEngine(runtime);
   const threads = options.threads ?? 1;
   if (runtime !== "node") engine.env.wasm.numThreads ||= threads;
@@ -76,6 +79,36 @@ export async function openSession(model: Model | Uint8Array | string, options: S
     });
   }
   return wrap(engine, session, runtime);
+}
+
+/** onnxruntime-node 1.30 aborts, uncatchably, while it loads a model with an output of these types. */
+const ABORTING: ReadonlySet<DType> = new Set(["int4", "uint4"]);
+
+async function checkOutputs(given: Model | Uint8Array | string): Promise<void> {
+  let model: Model;
+  try {
+    model = typeof given === "string" || given instanceof Uint8Array ? await load(given) : given;
+  } catch {
+    return; // What cannot be read, the runtime refuses in its own words.
+  }
+  for (const output of model.graph.outputs) {
+    const dtype = (declared(output) ?? inferredType(model, output.name))?.dtype;
+    if (dtype !== undefined && ABORTING.has(dtype))
+      throw new MinnowError(`It is ${dtype}; the native ONNX Runtime has no 4-bit outputs.`, {
+        code: "runtime/output-type",
+        at: `output "${output.name}"`,
+        mend: "Put a Cast to int8 behind it, or leave it out of the outputs.",
+      });
+  }
+}
+
+function inferredType(model: Model, name: string) {
+  try {
+    return inferModel(model).get(name);
+  } catch (error) {
+    if (error instanceof MinnowError) return undefined;
+    throw error;
+  }
 }
 
 function wrap(engine: Engine, session: InferenceSession, runtime: Runtime): Session {
