@@ -1,0 +1,254 @@
+import { MinnowError } from "../errors.ts";
+import { int, ints } from "../ir/attrs.ts";
+import { isKnown } from "../ir/dim.ts";
+import { codeOf, type DType } from "../ir/dtype.ts";
+import type { GraphEdit } from "../ir/edit.ts";
+import type { Attrs } from "../ir/graph.ts";
+import { elements, tensorFrom } from "../ir/tensor.ts";
+import type { Fact } from "./define.ts";
+import { factOf } from "./facts.ts";
+import { inferNode } from "./infer.ts";
+
+/** A value's name, or a number that stands for a scalar of the other operand's type. */
+export type Operand = string | number;
+
+/** The numbers of a constant. */
+type Numbers = readonly (number | bigint)[] | ArrayLike<number>;
+
+/**
+ * Appends nodes to a graph that is being edited, one line an operation, and knows the type and shape of all it made.
+ * What changes nothing is not emitted: a sum with 0, a product with 1, a Reshape to the same shape, a cast to the same type.
+ *
+ * @example
+ * // y = x / (1 + exp −x)
+ * const y = g.div(x, g.add(1, g.op("Exp", [g.neg(x)])));
+ */
+export class Emitter {
+  readonly edit: GraphEdit;
+  readonly opsets: ReadonlyMap<string, number>;
+  readonly #facts: Map<string, Fact>;
+  readonly #constants: Map<string, string>;
+  /** Put in front of the names of nodes made from here on. */
+  near = "";
+
+  /** `facts` are those of the graph's values; what is made is added to them. */
+  constructor(edit: GraphEdit, facts: Map<string, Fact>, opsets: ReadonlyMap<string, number>, like?: Emitter) {
+    this.edit = edit;
+    this.#facts = facts;
+    this.opsets = opsets;
+    this.#constants = like === undefined ? new Map() : like.#constants;
+  }
+
+  /** What is known of a value; throws where nothing is. */
+  fact(value: string): Fact {
+    const found = this.#facts.get(value);
+    if (found !== undefined) return found;
+    throw new MinnowError(`Nothing is known of the type of "${value}".`, {
+      code: "train/unknown-type",
+      mend: "An operator without a rule computes it. Rewrite the model without it, or keep it off the path to the loss.",
+    });
+  }
+
+  dtype(value: string): DType {
+    return this.fact(value).dtype;
+  }
+
+  /** The sizes of a value; throws where one of them is not a number yet. */
+  shape(value: string): readonly number[] {
+    const { shape } = this.fact(value);
+    if (shape?.every(isKnown)) return shape as readonly number[];
+    throw new MinnowError(`The shape of "${value}" is ${shape ? `[${shape}]` : "not known"}.`, {
+      code: "train/open-shape",
+      mend: "A training graph has fixed sizes: bind every symbolic size, the batch included, to a number.",
+    });
+  }
+
+  rank(value: string): number {
+    return this.shape(value).length;
+  }
+
+  size(value: string): number {
+    return elements(this.shape(value));
+  }
+
+  /** Applies an operator with one output. */
+  op(op: string, inputs: readonly Operand[], attrs: Attrs = {}, domain = ""): string {
+    return this.ops(op, inputs, 1, attrs, domain)[0] as string;
+  }
+
+  /** Applies an operator with several outputs. Numbers among the inputs take the type of the first named one. */
+  ops(op: string, inputs: readonly Operand[], outputs: number, attrs: Attrs = {}, domain = ""): string[] {
+    const like = inputs.find((i): i is string => typeof i === "string" && i !== "");
+    const names = inputs.map((i) => (typeof i === "number" ? this.scalar(i, like ? this.dtype(like) : "float32") : i));
+    const base = this.near === "" ? op : `${this.near}/${op}`;
+    const made = this.edit.add({ op, inputs: names, domain, attrs, outputs, name: this.edit.fresh(base) });
+    const node = { name: base, op, domain, inputs: names, outputs: made, attrs };
+    inferNode(node, this.opsets, this.#facts, { valueInfo: new Map(), outputs: [] });
+    return made;
+  }
+
+  /** A constant of these numbers; equal small ones are made once. */
+  constant(dtype: DType, shape: readonly number[], values: Numbers): string {
+    const key =
+      values.length > 64 ? undefined : `${dtype}[${shape}]${Array.from(values as ArrayLike<number>).map(String)}`;
+    const known = key && this.#constants.get(key);
+    if (known) return known;
+    const tensor = tensorFrom(dtype, shape, values as ArrayLike<number>);
+    const name = this.edit.weight(`const_${dtype}`, tensor);
+    this.#facts.set(name, factOf(tensor));
+    if (key) this.#constants.set(key, name);
+    return name;
+  }
+
+  scalar(value: number, dtype: DType = "float32"): string {
+    return this.constant(dtype, [], [value]);
+  }
+
+  /** A 1-D int64 constant: axes, shapes, pads. */
+  ints(values: readonly number[]): string {
+    return this.constant("int64", [values.length], values);
+  }
+
+  add(a: Operand, b: Operand): string {
+    return a === 0 ? this.#named(b) : b === 0 ? this.#named(a) : this.op("Add", ordered(a, b));
+  }
+
+  sub(a: Operand, b: Operand): string {
+    return b === 0 ? this.#named(a) : this.#binary("Sub", a, b);
+  }
+
+  mul(a: Operand, b: Operand): string {
+    return a === 1 ? this.#named(b) : b === 1 ? this.#named(a) : this.op("Mul", ordered(a, b));
+  }
+
+  div(a: Operand, b: Operand): string {
+    return b === 1 ? this.#named(a) : this.#binary("Div", a, b);
+  }
+
+  pow(a: Operand, b: Operand): string {
+    return b === 1 ? this.#named(a) : this.#binary("Pow", a, b);
+  }
+
+  neg(a: string): string {
+    return this.op("Neg", [a]);
+  }
+
+  /** Comparison: Less, Greater, LessOrEqual, GreaterOrEqual, Equal. */
+  is(op: string, a: Operand, b: Operand): string {
+    return this.#binary(op, a, b);
+  }
+
+  /** `yes` where the condition holds, else `no`. */
+  where(condition: string, yes: Operand, no: Operand, dtype?: DType): string {
+    const named = [yes, no].find((v): v is string => typeof v === "string");
+    const type = dtype ?? (named ? this.dtype(named) : "float32");
+    const value = (v: Operand) => (typeof v === "number" ? this.scalar(v, type) : v);
+    return this.op("Where", [condition, value(yes), value(no)]);
+  }
+
+  /** 1 where the condition holds, else 0, in the type of `like`. */
+  mask(condition: string, like: string): string {
+    return this.cast(condition, this.dtype(like));
+  }
+
+  cast(a: string, dtype: DType): string {
+    return this.dtype(a) === dtype ? a : this.op("Cast", [a], { to: int(codeOf(dtype)) });
+  }
+
+  zerosLike(a: string): string {
+    return this.expand(this.scalar(0, this.dtype(a)), this.shape(a));
+  }
+
+  reshape(a: string, shape: readonly number[]): string {
+    return sameShape(this.shape(a), shape)
+      ? a
+      : this.op("Reshape", [a, this.ints(shape)], shape.includes(0) ? { allowzero: int(1) } : {});
+  }
+
+  expand(a: string, shape: readonly number[]): string {
+    return sameShape(this.shape(a), shape) ? a : this.op("Expand", [a, this.ints(shape)]);
+  }
+
+  transpose(a: string, perm: readonly number[]): string {
+    return perm.every((p, i) => p === i) ? a : this.op("Transpose", [a], { perm: ints(perm) });
+  }
+
+  /** The last two axes swapped. */
+  transposeLast(a: string): string {
+    const rank = this.rank(a);
+    return this.transpose(a, [...Array(rank - 2).keys(), rank - 1, rank - 2]);
+  }
+
+  /** a · b over the last two axes, either of them transposed; one fused node in float32. */
+  matMul(a: string, b: string, { transA = false, transB = false } = {}): string {
+    const [m, n] = [this.rank(a), this.rank(b)];
+    if (!transA && !transB) return this.op("MatMul", [a, b]);
+    if (this.dtype(a) === "float32" && m >= 2 && n >= 2 && this.opsets.has("com.microsoft"))
+      return this.op("FusedMatMul", [a, b], { transA: int(+transA), transB: int(+transB) }, "com.microsoft");
+    return this.op("MatMul", [transA ? this.transposeLast(a) : a, transB ? this.transposeLast(b) : b]);
+  }
+
+  /** Sum, mean or extremum over axes (counted from 0); over none it is the value itself. */
+  reduce(
+    op: "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceSumSquare",
+    a: string,
+    axes: readonly number[],
+    keep = true,
+  ): string {
+    if (axes.length === 0 && op !== "ReduceSumSquare") return a;
+    return this.op(op, [a, this.ints(axes)], { keepdims: int(+keep) });
+  }
+
+  sum(a: string, axes: readonly number[], keep = true): string {
+    return this.reduce("ReduceSum", a, axes, keep);
+  }
+
+  mean(a: string, axes: readonly number[], keep = true): string {
+    return this.reduce("ReduceMean", a, axes, keep);
+  }
+
+  /** What a value of `shape` that was broadcast to the shape of `a` gets of it: the sum over all it was repeated to. */
+  sumTo(a: string, shape: readonly number[]): string {
+    const from = this.shape(a);
+    if (sameShape(from, shape)) return a;
+    const lead = from.length - shape.length;
+    const axes = from.flatMap((size, i) => (i < lead || (shape[i - lead] === 1 && size !== 1) ? [i] : []));
+    return this.reshape(this.sum(a, axes), shape);
+  }
+
+  /** Positions `start` … `end` (exclusive, −1 based ends as in ONNX) along some axes. */
+  slice(
+    a: string,
+    starts: readonly number[],
+    ends: readonly number[],
+    axes: readonly number[],
+    steps?: readonly number[],
+  ): string {
+    const last = steps === undefined ? [] : [this.ints(steps)];
+    return this.op("Slice", [a, this.ints(starts), this.ints(ends), this.ints(axes), ...last]);
+  }
+
+  concat(parts: readonly string[], axis: number): string {
+    return parts.length === 1 ? (parts[0] as string) : this.op("Concat", parts, { axis: int(axis) });
+  }
+
+  /** Zeros around: begins of all axes, then ends, as in ONNX Pad. */
+  pad(a: string, pads: readonly number[], value = 0): string {
+    return pads.every((p) => p === 0) ? a : this.op("Pad", [a, this.ints(pads), this.scalar(value, this.dtype(a))]);
+  }
+
+  #binary(op: string, a: Operand, b: Operand): string {
+    if (typeof a === "number" && typeof b === "string") return this.op(op, [this.scalar(a, this.dtype(b)), b]);
+    return this.op(op, [a, b]);
+  }
+
+  #named(a: Operand): string {
+    return typeof a === "string" ? a : this.scalar(a);
+  }
+}
+
+/** The named operand first, since a number takes its type. */
+const ordered = (a: Operand, b: Operand): Operand[] => (typeof a === "number" ? [b, a] : [a, b]);
+
+const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((size, i) => size === b[i]);

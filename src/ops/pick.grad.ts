@@ -1,0 +1,3 @@
+import type { Gradients } from "./gradient.ts";
+
+export const pickGradients: Gradients = {};
