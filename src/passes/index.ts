@@ -11,6 +11,7 @@ export { removeIdentities } from "./identities.ts";
 export { optimize } from "./optimize.ts";
 export { type Change, type Json, type Pass, type PassResult, sequence, untilStable } from "./pass.ts";
 export { mergeReshapes } from "./reshapes.ts";
+export { planSeparable, type SeparableLayer, type SeparableOptions, separable } from "./separable.ts";
 export { mergeSlices } from "./slices.ts";
 export { fixTargets } from "./targets.ts";
 export { mergeTransposes } from "./transposes.ts";
