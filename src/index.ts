@@ -1,3 +1,4 @@
+export { type Architecture, type ArchitectureOptions, architectures, create } from "./architectures/index.ts";
 export type { Budget, Figures } from "./compress/budget.ts";
 export { type CompressEvent, type CompressOptions, type CompressResult, compress } from "./compress/compress.ts";
 export { type Candidate, ladder, type Strategy } from "./compress/ladder.ts";

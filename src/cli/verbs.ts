@@ -1,3 +1,4 @@
+import { nearestNames } from "../numeric/nearest.ts";
 import type { Verb } from "./verb.ts";
 
 /** Every command, in the order of help, with what loads its file. */
@@ -18,19 +19,4 @@ export async function loadVerb(name: string): Promise<Verb> {
 }
 
 /** The command a mistyped one is closest to, if any is close. */
-export function nearestTo(name: string): string | undefined {
-  const scored = Object.keys(VERBS).map((verb) => ({ verb, distance: editDistance(name, verb) }));
-  const best = scored.sort((a, b) => a.distance - b.distance)[0];
-  return best !== undefined && best.distance <= 3 ? best.verb : undefined;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
+export const nearestTo = (name: string): string | undefined => nearestNames(name, Object.keys(VERBS))[0];

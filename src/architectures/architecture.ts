@@ -1,0 +1,92 @@
+import { MinnowError } from "../errors.ts";
+import type { Model } from "../ir/graph.ts";
+import { Net, type NetDefaults, type Value } from "./net.ts";
+
+/** What a net is made for. Width and depth multiply the net's own. */
+export interface ArchitectureOptions {
+  readonly classes: number;
+  readonly channels: number;
+  /** Height and width of the input; of text its length. */
+  readonly resolution: number;
+  readonly width: number;
+  readonly depth: number;
+  /** Of the first weights. */
+  readonly seed: number;
+}
+
+/** The options a net can be given, with what it has where they are not; the seed goes without saying. */
+export type Defaults = Readonly<Partial<Omit<ArchitectureOptions, "seed">>>;
+
+export interface Architecture {
+  readonly family: string;
+  /** Title and place of the paper. */
+  readonly paper: Paper;
+  readonly defaults: Defaults;
+  /** Builds the net; options it does not list in `defaults` may be ignored. */
+  build(options: ArchitectureOptions): Model;
+}
+
+export interface Paper {
+  readonly title: string;
+  /** `arXiv:1704.04861`, or where it appeared. */
+  readonly id: string;
+}
+
+/** Nets by the name torchvision or timm knows them by. */
+export type Entries = Readonly<Record<string, Architecture>>;
+
+/** ImageNet's options, for a net of this resolution. */
+export const imageNet = (resolution = 224): Defaults & { readonly classes: number } => ({
+  classes: 1000,
+  channels: 3,
+  resolution,
+  width: 1,
+  depth: 1,
+});
+
+/** A model from an image `input` [N, channels, resolution, resolution] to what `body` makes of it, `logits`. */
+export function classifier(
+  name: string,
+  { channels, resolution, seed }: ArchitectureOptions,
+  defaults: NetDefaults,
+  body: (net: Net, image: Value) => Value,
+): Model {
+  const net = new Net({ ...defaults, seed });
+  return net.model({ logits: body(net, net.input("input", ["N", channels, resolution, resolution])) }, name);
+}
+
+/**
+ * The multiple of `divisor` nearest to a number of channels, not less than `least` nor than `share` of the number. Source: the
+ * reference code of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381).
+ */
+export function makeDivisible(channels: number, divisor = 8, { least = divisor, share = 0.9 } = {}): number {
+  const rounded = Math.max(least, Math.floor((channels + divisor / 2) / divisor) * divisor);
+  return rounded < share * channels ? rounded + divisor : rounded;
+}
+
+/** A number of repeated blocks times a depth multiplier, rounded up as EfficientNet does; one at least. */
+export const deeper = (repeats: number, depth: number): number => Math.max(1, Math.ceil(repeats * depth - 1e-9));
+
+/** Refuses options no net can be built with, each by its own sentence. */
+export function checkOptions(name: string, given: Partial<ArchitectureOptions>, defaults: Defaults): void {
+  for (const [option, value] of Object.entries(given)) {
+    if (value === undefined) continue;
+    const at = `option "${option}"`;
+    if (option !== "seed" && !(option in defaults))
+      throw new MinnowError(`"${name}" has no ${option} to choose.`, {
+        code: "architectures/option",
+        at,
+        mend: `It takes ${Object.keys(defaults).join(", ")}, seed.`,
+      });
+    const scale = option === "width" || option === "depth";
+    const fits = scale
+      ? Number.isFinite(value) && value > 0
+      : Number.isSafeInteger(value) && value >= (option === "seed" ? 0 : 1);
+    if (!fits)
+      throw new MinnowError(`It is ${value}.`, {
+        code: "architectures/option",
+        at,
+        mend: scale ? "Give a number above 0, for example 0.5." : "Give a whole number from 1 on.",
+      });
+  }
+}
