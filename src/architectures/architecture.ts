@@ -3,15 +3,32 @@ import type { Model } from "../ir/graph.ts";
 import { Net, type NetDefaults, type Value } from "./net.ts";
 
 /** What a net is made for. Width and depth multiply the net's own. */
-export interface ArchitectureOptions {
+export interface ArchitectureOptions extends Partial<TextOptions> {
+  /** 0 leaves the classifier of a text encoder out: the states of its tokens are the output. */
   readonly classes: number;
   readonly channels: number;
-  /** Height and width of the input; of text its length. */
+  /** Height and width of the input. */
   readonly resolution: number;
   readonly width: number;
   readonly depth: number;
   /** Of the first weights. */
   readonly seed: number;
+}
+
+/** What a net for text is made for besides. */
+export interface TextOptions {
+  /** Tokens there are. */
+  readonly vocabulary: number;
+  /** Tokens of one input; 0 leaves it open. */
+  readonly length: number;
+  readonly layers: number;
+  /** Channels of a token; a multiple of `heads`. */
+  readonly dimension: number;
+  readonly heads: number;
+  /** Heads of keys and values; a divisor of `heads`. */
+  readonly kvHeads: number;
+  /** Channels in the middle of a feed-forward network. */
+  readonly inner: number;
 }
 
 /** The options a net can be given, with what it has where they are not; the seed goes without saying. */
@@ -79,14 +96,13 @@ export function checkOptions(name: string, given: Partial<ArchitectureOptions>, 
         mend: `It takes ${Object.keys(defaults).join(", ")}, seed.`,
       });
     const scale = option === "width" || option === "depth";
-    const fits = scale
-      ? Number.isFinite(value) && value > 0
-      : Number.isSafeInteger(value) && value >= (option === "seed" ? 0 : 1);
+    const least = option === "seed" || defaults[option as keyof Defaults] === 0 ? 0 : 1;
+    const fits = scale ? Number.isFinite(value) && value > 0 : Number.isSafeInteger(value) && value >= least;
     if (!fits)
       throw new MinnowError(`It is ${value}.`, {
         code: "architectures/option",
         at,
-        mend: scale ? "Give a number above 0, for example 0.5." : "Give a whole number from 1 on.",
+        mend: scale ? "Give a number above 0, for example 0.5." : `Give a whole number from ${least} on.`,
       });
   }
 }

@@ -124,7 +124,11 @@ export interface FeedForwardOptions {
 }
 
 /** Two linear layers with an activation in between (Vaswani et al. 2017, section 3.3). */
-export function feedForward(net: Net, x: Value, { names: [widen, narrow], inner, activation }: FeedForwardOptions): Value {
+export function feedForward(
+  net: Net,
+  x: Value,
+  { names: [widen, narrow], inner, activation }: FeedForwardOptions,
+): Value {
   const wide = activation(net.linear(x, { name: widen, out: inner }));
   return net.linear(wide, { name: narrow, out: sizeAt(x, -1) });
 }
