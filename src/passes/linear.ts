@@ -12,6 +12,8 @@ export interface Linear {
   readonly inputs: number;
   /** Axis of the output, from the end, that the output channels lie on. */
   readonly axisFromEnd: number;
+  /** Axis of the weight that they lie on. */
+  readonly outAxis: number;
   /** The output and the input channel that an element of the weight connects. */
   outOf(index: number): number;
   inOf(index: number): number;
@@ -29,7 +31,7 @@ export interface Affine {
 }
 
 /** The node as a linear one; undefined where it is none, or where its weight or bias is no constant of a real type. */
-export function linearOf(site: Site, node: Node | undefined): Linear | undefined {
+export function linearOf(site: Pick<Site, "constant">, node: Node | undefined): Linear | undefined {
   if (node === undefined || node.domain !== "") return undefined;
   const weight = site.constant(node.inputs[1] ?? "");
   const biasName = node.inputs[2] ?? "";
@@ -45,14 +47,32 @@ export function linearOf(site: Site, node: Node | undefined): Linear | undefined
     const outOf = (i: number) => Math.floor(i / (b * inner));
     const inOf = (i: number) => Math.floor(outOf(i) / perGroup) * b + (Math.floor(i / inner) % b);
     const padded = isPadded(node);
-    return { ...shared, outputs: a, inputs: b * groups, axisFromEnd: shape.length - 2, outOf, inOf, padded };
+    return {
+      ...shared,
+      outputs: a,
+      inputs: b * groups,
+      axisFromEnd: shape.length - 2,
+      outAxis: 0,
+      outOf,
+      inOf,
+      padded,
+    };
   }
   if (node.op === "ConvTranspose" && shape.length > 2) {
     const inner = shape.slice(2).reduce((x, y) => x * y, 1);
     const groups = intAttr(node, "group", 1);
     const inOf = (i: number) => Math.floor(i / (b * inner));
     const outOf = (i: number) => Math.floor(inOf(i) / (a / groups)) * b + (Math.floor(i / inner) % b);
-    return { ...shared, outputs: b * groups, inputs: a, axisFromEnd: shape.length - 2, outOf, inOf, padded: true };
+    return {
+      ...shared,
+      outputs: b * groups,
+      inputs: a,
+      axisFromEnd: shape.length - 2,
+      outAxis: 1,
+      outOf,
+      inOf,
+      padded: true,
+    };
   }
   if (shape.length !== 2 || !(node.op === "Gemm" || node.op === "MatMul")) return undefined;
   const flipped = node.op === "Gemm" && intAttr(node, "transB", 0) === 1;
@@ -60,8 +80,8 @@ export function linearOf(site: Site, node: Node | undefined): Linear | undefined
   if (bias?.shape.slice(0, -1).some((size) => size !== 1)) return undefined;
   const [row, column] = [(i: number) => Math.floor(i / b), (i: number) => i % b];
   return flipped
-    ? { ...shared, beta, outputs: a, inputs: b, axisFromEnd: 0, outOf: row, inOf: column }
-    : { ...shared, beta, outputs: b, inputs: a, axisFromEnd: 0, outOf: column, inOf: row };
+    ? { ...shared, beta, outputs: a, inputs: b, axisFromEnd: 0, outAxis: 0, outOf: row, inOf: column }
+    : { ...shared, beta, outputs: b, inputs: a, axisFromEnd: 0, outAxis: 1, outOf: column, inOf: row };
 }
 
 const isPadded = (node: Node): boolean =>
