@@ -105,7 +105,7 @@ export interface InvertedResidualOptions {
   readonly out: number;
   /** Channels inside, in multiples of the input's; 1 leaves the first convolution out. */
   readonly expand: number;
-  /** Channels inside, where a paper gives them rather than a factor. */
+  /** Channels inside, where a paper gives them rather than a factor; default the factor's multiple of 8. */
   readonly hidden?: number;
   readonly kernel?: Sizes;
   readonly stride?: number;
@@ -131,7 +131,7 @@ export interface InvertedResidualNames {
  */
 export function invertedResidual(net: Net, x: Value, options: InvertedResidualOptions): Value {
   const { out, expand, kernel = 3, stride = 1, dilation = 1, act = "relu6", squeeze } = options;
-  const { hidden = makeDivisible(channelsOf(x) * expand, 1), padding = "half" } = options;
+  const { hidden = expanded(x, expand), padding = "half" } = options;
   const names = options.names ?? numbered(hidden !== channelsOf(x), squeeze !== undefined);
   let y = x;
   if (hidden !== channelsOf(x)) y = pointwise(net, y, { out: hidden, act, names: names.expand });
@@ -143,6 +143,9 @@ export function invertedResidual(net: Net, x: Value, options: InvertedResidualOp
   y = pointwise(net, y, { out, act: "none", names: names.project });
   return stride === 1 ? residual(net, x, y) : y;
 }
+
+/** Channels inside a block that expands. */
+const expanded = (x: Value, by: number): number => (by === 1 ? channelsOf(x) : makeDivisible(channelsOf(x) * by));
 
 /** torchvision's names: `block.<i>.0` and `.1`, counted without what is left out. */
 function numbered(expands: boolean, squeezes: boolean): InvertedResidualNames {
@@ -177,12 +180,15 @@ export function fusedMBConv(net: Net, x: Value, options: FusedMBConvOptions): Va
     expand: ["block.0.0", "block.0.1"],
     project: ["block.1.0", "block.1.1"],
   };
-  const hidden = makeDivisible(channelsOf(x) * expand, 1);
   const full = { kernel, stride, padding, act, names: first };
   const y =
     expand === 1
       ? convNormAct(net, x, { ...full, out })
-      : pointwise(net, convNormAct(net, x, { ...full, out: hidden }), { out, act: "none", names: project });
+      : pointwise(net, convNormAct(net, x, { ...full, out: expanded(x, expand) }), {
+          out,
+          act: "none",
+          names: project,
+        });
   return stride === 1 ? residual(net, x, y) : y;
 }
 
@@ -207,7 +213,7 @@ export function universalInvertedBottleneck(net: Net, x: Value, options: Univers
   let y = x;
   if (start > 0)
     y = depthwise(net, y, { kernel: start, stride: middle > 0 ? 1 : stride, act: "none", names: at("dw_start") });
-  y = pointwise(net, y, { out: makeDivisible(channelsOf(x) * expand), act, names: at("pw_exp") });
+  y = pointwise(net, y, { out: expanded(x, expand), act, names: at("pw_exp") });
   if (middle > 0) y = depthwise(net, y, { kernel: middle, stride, act, names: at("dw_mid") });
   y = pointwise(net, y, { out, act: "none", names: at("pw_proj") });
   return stride === 1 ? residual(net, x, y) : y;

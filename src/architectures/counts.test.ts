@@ -4,12 +4,62 @@ import type { ArchitectureOptions } from "./architecture.ts";
 import { create } from "./index.ts";
 
 /** Name, trainable parameters, multiply-adds of one image (where the source gives them), options. Sources: the papers' code. */
-type Row = readonly [name: string, parameters: number, macs?: number | undefined, options?: Partial<ArchitectureOptions>];
+type Row = readonly [
+  name: string,
+  parameters: number,
+  macs?: number | undefined,
+  options?: Partial<ArchitectureOptions>,
+];
+
+/** MobileNetV1 by width: parameters, then multiply-adds at 224, 192, 160 and 128. */
+const V1 = [
+  [1, 4_231_976, [568_740_352, 418_121_728, 290_675_200, 186_400_768]],
+  [0.75, 2_585_560, [325_400_448, 239_273_472, 166_396_800, 106_770_432]],
+  [0.5, 1_331_592, [149_497_088, 109_970_432, 76_524_800, 49_160_192]],
+  [0.25, 470_072, [41_030_272, 30_212_608, 21_059_200, 13_570_048]],
+] as const;
 
 const ROWS: readonly Row[] = [
+  ...V1.flatMap(([width, parameters, macs]) =>
+    macs.map((count, i): Row => ["mobilenet_v1", parameters, count, { width, resolution: 224 - 32 * i }]),
+  ),
   ["mobilenet_v2", 3_504_872, 300_774_272],
   ["mobilenet_v2", 1_677_128, undefined, { width: 0.35 }],
   ["mobilenet_v2", 6_108_776, undefined, { width: 1.4 }],
+  ["mobilenet_v3_small", 2_542_856],
+  ["mobilenet_v3_large", 5_483_032],
+  ["mobilenet_v3_small_minimal", 2_044_736],
+  ["mobilenet_v3_large_minimal", 3_924_288],
+  ["mobilenet_v4_conv_small", 3_774_024, 186_005_568],
+  ["mobilenet_v4_conv_medium", 9_715_512],
+  ["mobilenet_v4_conv_large", 32_590_864],
+  ["efficientnet_b0", 5_288_548, 385_814_752],
+  ["efficientnet_b1", 7_794_184],
+  ["efficientnet_b2", 9_109_994],
+  ["efficientnet_b3", 12_233_232],
+  ["efficientnet_b4", 19_341_616],
+  ["efficientnet_b5", 30_389_784],
+  ["efficientnet_b6", 43_040_704],
+  ["efficientnet_b7", 66_347_960],
+  ["efficientnet_lite0", 4_652_008],
+  ["efficientnet_lite1", 5_416_680],
+  ["efficientnet_lite2", 6_092_072],
+  ["efficientnet_lite3", 8_197_096],
+  ["efficientnet_lite4", 13_006_568],
+  ["efficientnetv2_s", 21_458_488],
+  ["efficientnetv2_b0", 7_139_704],
+  ["mnasnet0_5", 2_218_512],
+  ["mnasnet0_75", 3_170_208],
+  ["mnasnet1_0", 4_383_312],
+  ["mnasnet1_3", 6_282_256],
+  ["resnet18", 11_689_512],
+  ["resnet34", 21_797_672],
+  ["resnet50", 25_557_032],
+  ["resnet20", 269_722],
+  ["resnet32", 464_154],
+  ["resnet44", 658_586],
+  ["resnet56", 853_018],
+  ["resnet110", 1_727_962],
 ];
 
 describe("a net has exactly the parameters and multiply-adds of its original", () => {

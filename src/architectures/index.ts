@@ -2,7 +2,14 @@ import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
 import { nearestNames } from "../numeric/nearest.ts";
 import { type Architecture, type ArchitectureOptions, checkOptions, type Entries } from "./architecture.ts";
+import { efficientnet } from "./efficientnet.ts";
+import { efficientnetV2 } from "./efficientnet-v2.ts";
+import { mnasnet } from "./mnasnet.ts";
+import { mobilenetV1 } from "./mobilenet-v1.ts";
 import { mobilenetV2 } from "./mobilenet-v2.ts";
+import { mobilenetV3 } from "./mobilenet-v3.ts";
+import { mobilenetV4 } from "./mobilenet-v4.ts";
+import { resnet } from "./resnet.ts";
 
 export type { Architecture, ArchitectureOptions, Defaults, Entries, Paper } from "./architecture.ts";
 export { classifier, deeper, imageNet, makeDivisible } from "./architecture.ts";
@@ -12,7 +19,14 @@ export * from "./net.ts";
 
 /** Every net that can be made, by name. The one list. */
 export const ARCHITECTURES: Entries = {
+  ...mobilenetV1,
   ...mobilenetV2,
+  ...mobilenetV3,
+  ...mobilenetV4,
+  ...efficientnet,
+  ...efficientnetV2,
+  ...mnasnet,
+  ...resnet,
 };
 
 /** The names of all nets, in the order of help. */

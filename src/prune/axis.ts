@@ -101,7 +101,19 @@ export function unify(a: Axis, b: Axis): void {
   if (a === b) return;
   const [p, q] = [sizeOf(a), sizeOf(b)];
   if (p !== q) freezeBoth(a, b, `the sizes differ (${p} ≠ ${q})`);
-  else if (!settled(a, b)) walk([a], [b]);
+  else if (!settled(a, b)) {
+    const [v, w] = [alone(a), alone(b)];
+    if (v !== undefined) bind(v, b);
+    else if (w !== undefined) bind(w, a);
+    else walk([a], [b]);
+  }
+}
+
+/** The variable that an axis is, where it is one and nothing is known of it. */
+function alone(axis: Axis): Var | undefined {
+  let at = axis;
+  while (isVar(at) && at.means !== undefined) at = at.means;
+  return isVar(at) ? at : undefined;
 }
 
 /** Unifies two stacks of axes, of one size together, term by term; the larger of two terms is split. */
