@@ -1,3 +1,180 @@
-import type { Gradients } from "./gradient.ts";
+import { int, ints } from "../ir/attrs.ts";
+import { elements } from "../ir/tensor.ts";
+import type { Backward, Gradients } from "./gradient.ts";
+import { padded, type Slide, slideAttrs, slideOf, spatialAxes, tapped, taps } from "./slide.grad.ts";
 
-export const convGradients: Gradients = {};
+/** A convolution's bias reaches every position of its channel. */
+const biasGradient = (g: Backward, dy: string): string => g.sum(dy, [0, ...spatialAxes(g.rank(dy) - 2)], false);
+
+/** The kernel [M, C/g, …k] with its taps turned round and the channels of each group swapped: [C, M/g, …k]. */
+function turned(g: Backward, w: string, group: number): string {
+  const [filters, each, ...kernel] = g.shape(w) as [number, number, ...number[]];
+  const axes = spatialAxes(kernel.length).filter((axis) => g.shape(w)[axis] !== 1);
+  const back =
+    axes.length === 0
+      ? w
+      : g.slice(
+          w,
+          axes.map(() => -1),
+          axes.map(() => -(2 ** 31)),
+          axes,
+          axes.map(() => -1),
+        );
+  const grouped = g.reshape(back, [group, filters / group, each, ...kernel]);
+  const swapped =
+    each === 1 && filters === group
+      ? grouped
+      : g.transpose(grouped, [0, 2, 1, ...spatialAxes(kernel.length).map((axis) => axis + 1)]);
+  return g.reshape(swapped, [group * each, filters / group, ...kernel]);
+}
+
+/**
+ * The gradient by what was convolved: each position gets back what it gave, dX = Σ_taps Wᵀ dY. At stride 1 that is a
+ * convolution with the turned kernel (faster), else a transposed one.
+ */
+export function inputGradient(g: Backward, dy: string, w: string, s: Slide, group: number): string {
+  const begin = s.begin.map((b, i) => ((s.kernel[i] as number) - 1) * (s.dilations[i] as number) - b);
+  const end = s.end.map((e, i) => ((s.kernel[i] as number) - 1) * (s.dilations[i] as number) - e);
+  if (s.strides.every((stride) => stride === 1) && [...begin, ...end].every((pad) => pad >= 0))
+    return g.op("Conv", [dy, turned(g, w, group)], { ...slideAttrs({ ...s, begin, end }), group: int(group) });
+  return g.op("ConvTranspose", [dy, w], {
+    ...slideAttrs(s),
+    output_padding: ints(s.end.map((e) => Math.max(0, -e))),
+    group: int(group),
+  });
+}
+
+/** The largest number of input channels whose shifted copies are laid side by side for one product, measured. */
+const FEW_CHANNELS = 8;
+
+/**
+ * The gradient by the kernel: dW[m, c, tap] = Σ over batch and positions of dY[m] · X[c] moved by the tap.
+ * Depthwise it is one convolution with dY as the kernel; else a matrix product a tap, over the positions of each example,
+ * or over those of all where the kernel is large against them (the sum over the batch would cost more than a transpose).
+ */
+function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: number): string {
+  const [batch, channels] = g.shape(x) as [number, number];
+  const [, filters, ...out] = g.shape(dy) as [number, number, ...number[]];
+  const [each, made, length] = [channels / group, filters / group, elements(out)];
+  if (each === 1 && made === 1 && s.kernel.length <= 2 && length > 1) return depthwiseGradient(g, x, dy, s);
+  const kernelLast = (parts: readonly string[], shape: readonly number[]) =>
+    g.reshape(
+      g.concat(
+        parts.map((part) => g.reshape(part, [...shape, 1])),
+        shape.length,
+      ),
+      [filters, each, ...s.kernel],
+    );
+  const wide = padded(g, x, s);
+  if (group > 1) {
+    const left = g.reshape(dy, [batch, group, made, length]);
+    const products = taps(s.kernel).map((tap) => {
+      const right = g.reshape(tapped(g, wide, s, tap, out), [batch, group, each, length]);
+      return g.sum(g.matMul(left, right, { transB: true }), [0], false);
+    });
+    return kernelLast(products, [group, made, each]);
+  }
+  if (channels <= FEW_CHANNELS) {
+    const columns = g.concat(
+      taps(s.kernel).map((tap) => tapped(g, wide, s, tap, out)),
+      1,
+    );
+    const count = elements(s.kernel);
+    const product = g.matMul(
+      g.reshape(dy, [batch, filters, length]),
+      g.reshape(columns, [batch, count * channels, length]),
+      { transB: true },
+    );
+    const taken = g.reshape(g.sum(product, [0], false), [filters, count, channels]);
+    return g.reshape(g.transpose(taken, [0, 2, 1]), [filters, channels, ...s.kernel]);
+  }
+  if (filters * channels < 32 * length) {
+    const left = g.reshape(dy, [batch, filters, length]);
+    const products = taps(s.kernel).map((tap) => {
+      const right = g.reshape(tapped(g, wide, s, tap, out), [batch, channels, length]);
+      return g.sum(g.matMul(left, right, { transB: true }), [0], false);
+    });
+    return kernelLast(products, [filters, channels]);
+  }
+  const channelsFirst = (value: string) => g.transpose(value, [1, 0, ...spatialAxes(out.length)]);
+  const left = g.reshape(channelsFirst(dy), [filters, batch * length]);
+  const turnedWide = channelsFirst(wide);
+  const products = taps(s.kernel).map((tap) =>
+    g.matMul(left, g.reshape(tapped(g, turnedWide, s, tap, out), [channels, batch * length]), { transB: true }),
+  );
+  return kernelLast(products, [filters, channels]);
+}
+
+/** Every channel of every example is convolved with its own dY, dilated by the stride. */
+function depthwiseGradient(g: Backward, x: string, dy: string, s: Slide): string {
+  const [batch, channels, ...sizes] = g.shape(x) as [number, number, ...number[]];
+  const out = g.shape(dy).slice(2);
+  const attrs = {
+    ...slideAttrs({ ...s, kernel: out, strides: s.dilations, dilations: s.strides }),
+    group: int(batch * channels),
+  };
+  const inputs = [g.reshape(x, [1, batch * channels, ...sizes]), g.reshape(dy, [batch * channels, 1, ...out])];
+  const taken = g.op("Conv", inputs, attrs);
+  const cut = g
+    .shape(taken)
+    .slice(2)
+    .every((size, i) => size === s.kernel[i])
+    ? taken
+    : g.slice(
+        taken,
+        s.kernel.map(() => 0),
+        s.kernel,
+        spatialAxes(s.kernel.length),
+      );
+  return g.reshape(g.sum(g.reshape(cut, [batch, channels, ...s.kernel]), [0], false), [channels, 1, ...s.kernel]);
+}
+
+export const convGradients: Gradients = {
+  // y = W ∗ x + b
+  Conv: (g) => {
+    const [x, w] = g.x as [string, string];
+    const s = slideOf(g, g.shape(w).slice(2), g.shape(x).slice(2), g.shape(g.y).slice(2));
+    const group = g.int("group", 1);
+    return [
+      g.wants(0) ? inputGradient(g, g.dy, w, s, group) : undefined,
+      g.wants(1) ? kernelGradient(g, x, g.dy, s, group) : undefined,
+      g.wants(2) ? biasGradient(g, g.dy) : undefined,
+    ];
+  },
+  // y = Wᵀ ∗ x + b: the gradients of a convolution that takes y to x
+  ConvTranspose: (g) => {
+    const [x, w] = g.x as [string, string];
+    const s = transposedSlide(g, g.shape(w).slice(2), g.shape(x).slice(2), g.shape(g.y).slice(2));
+    const group = g.int("group", 1);
+    return [
+      g.wants(0) ? g.op("Conv", [g.dy, w], { ...slideAttrs(s), group: int(group) }) : undefined,
+      g.wants(1) ? kernelGradient(g, g.dy, x, s, group) : undefined,
+      g.wants(2) ? biasGradient(g, g.dy) : undefined,
+    ];
+  },
+  ConvInteger: { none: "its output is an integer" },
+  DeformConv: { missing: "its offsets move what it reads, which Minnow does not follow" },
+  "com.microsoft:FusedConv": { missing: "it is what a runtime makes of Conv; train the model as it was exported" },
+  QLinearConv: {
+    missing: "it computes in integers; train the float model, or one with QuantizeLinear and DequantizeLinear",
+  },
+};
+
+/** The slide of the convolution that would take a ConvTranspose's output back to its input. */
+function transposedSlide(
+  g: Backward,
+  kernel: readonly number[],
+  small: readonly number[],
+  large: readonly number[],
+): Slide {
+  const plain = slideOf(g, kernel, large, small);
+  const asked = g.list("output_shape");
+  const autoPad = g.text("auto_pad", "NOTSET");
+  if (asked === undefined && !autoPad.startsWith("SAME")) return plain;
+  // ONNX: total pads are what the full output has too much; SAME_UPPER puts the odd one at the end, everything else at the beginning.
+  const extra = g.list("output_padding") ?? kernel.map(() => 0);
+  const total = plain.begin.map((b, i) => Math.max(0, b + (plain.end[i] as number) + (extra[i] as number)));
+  const begin = total.map((t) => (autoPad === "SAME_UPPER" ? Math.floor(t / 2) : Math.ceil(t / 2)));
+  const end = plain.end.map((e, i) => e + (plain.begin[i] as number) - (begin[i] as number));
+  return { ...plain, begin, end };
+}

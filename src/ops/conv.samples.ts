@@ -20,6 +20,20 @@ export const samples: readonly Sample[] = [
   },
   { op: "Conv", inputs: [x(2, 3, 9), x(5, 3, 4)], attrs: { auto_pad: string("VALID") } },
   { op: "Conv", inputs: [x(2, 3, 4, 5, 6), x(2, 3, 2, 2, 2)], attrs: { pads: ints([1, 1, 1, 0, 0, 0]) } },
+  { op: "Conv", inputs: [x(2, 9, 6, 5), x(10, 9, 3, 3)], attrs: { pads: ints([1, 1, 1, 1]), strides: ints([2, 1]) } },
+  {
+    op: "Conv",
+    inputs: [x(3, 12, 3, 3), x(11, 12, 2, 2), x(11)],
+    attrs: { dilations: ints([2, 1]), pads: ints([0, 1, 1, 0]) },
+  },
+  { op: "Conv", inputs: [x(2, 10, 5, 5), x(12, 10, 1, 1)], attrs: { strides: ints([2, 2]) } },
+  {
+    op: "Conv",
+    inputs: [x(2, 3, 9), x(3, 1, 3)],
+    attrs: { group: int(3), strides: ints([2]), dilations: ints([2]), pads: ints([3, 2]) },
+  },
+  { op: "Conv", inputs: [x(2, 3, 8, 9), x(6, 1, 3, 4)], attrs: { group: int(3), strides: ints([3, 2]) } },
+  { op: "Conv", inputs: [x(2, 2, 5, 5), x(3, 2, 2, 2)], attrs: { pads: ints([2, 2, 2, 2]) } },
   { op: "ConvTranspose", inputs: [x(2, 4, 5, 4), x(4, 3, 3, 3)], attrs: { kernel_shape: ints([3, 3]) } },
   {
     op: "ConvTranspose",

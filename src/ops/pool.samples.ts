@@ -2,6 +2,8 @@ import { int, ints, string } from "../ir/attrs.ts";
 import type { Sample } from "./sample.ts";
 
 const x = (...shape: number[]) => ({ shape });
+/** Far apart, so that a small step neither changes which is largest nor the sign. */
+const apart = (...shape: number[]) => ({ shape, low: -20, high: 20 });
 
 const scale = (value: number) => ({ shape: [], values: [value] });
 const zero = (value: number) => ({ shape: [], dtype: "uint8" as const, values: [value] });
@@ -34,7 +36,7 @@ export const samples: readonly Sample[] = [
     attrs: { kernel_shape: ints([3, 3]), strides: ints([2, 2]), ceil_mode: int(1), dilations: ints([2, 1]) },
   },
   { op: "AveragePool", inputs: [x(2, 3, 7)], attrs: { kernel_shape: ints([2]), auto_pad: string("SAME_UPPER") } },
-  { op: "LpPool", inputs: [x(2, 3, 7, 6)], attrs: { ...slid, p: int(1) } },
+  { op: "LpPool", inputs: [apart(2, 3, 7, 6)], attrs: { ...slid, p: int(1) } },
   {
     op: "LpPool",
     inputs: [x(2, 3, 8, 6)],
@@ -43,7 +45,7 @@ export const samples: readonly Sample[] = [
   { op: "LpPool", inputs: [x(2, 3, 7)], attrs: { kernel_shape: ints([2]), auto_pad: string("VALID") } },
   { op: "GlobalAveragePool", inputs: [x(2, 3, 5, 4)] },
   { op: "GlobalAveragePool", inputs: [x(2, 3, 5)] },
-  { op: "GlobalMaxPool", inputs: [x(2, 3, 5, 4)] },
+  { op: "GlobalMaxPool", inputs: [apart(2, 3, 5, 4)] },
   { op: "GlobalLpPool", inputs: [x(2, 3, 5, 4)], attrs: { p: int(1) } },
   {
     op: "MaxUnpool",
