@@ -108,8 +108,8 @@ interface Equation {
 }
 
 /** Einsum's equation; without an arrow the output has the letters that occur once, sorted. */
-function equationOf(n: Applied): Equation {
-  const [left = "", right] = n.string("equation", "").replaceAll(" ", "").split("->");
+export function equationOf(equation: string): Equation {
+  const [left = "", right] = equation.replaceAll(" ", "").split("->");
   const inputs = left.split(",");
   if (right !== undefined) return { inputs, output: right };
   const letters = inputs.join("").replaceAll("...", "");
@@ -121,7 +121,7 @@ const einsum = defineOp({
   name: "Einsum",
   since: 12,
   infer: (n) => {
-    const { inputs, output } = equationOf(n);
+    const { inputs, output } = equationOf(n.string("equation", ""));
     if (inputs.length !== n.inputs.length)
       n.fail(`its equation has ${inputs.length} operands, it reads ${n.inputs.length}.`);
     const sizes = new Map<string, Dim>();
@@ -151,7 +151,7 @@ const einsum = defineOp({
     return [fact(required(n, 0).dtype, shape)];
   },
   axes: (n) => {
-    const { inputs, output } = equationOf(n);
+    const { inputs, output } = equationOf(n.string("equation", ""));
     const repeated = inputs.some(
       (term) => new Set(term.replaceAll("...", "")).size < term.replaceAll("...", "").length,
     );

@@ -12,9 +12,13 @@ const BOUND = { float64: 1e-6, float32: 2e-3 };
 const key = (rule: OpRule) => keyOf(rule.name, rule.domain);
 const differentiable = OPS.filter((rule) => typeof GRADIENTS[key(rule)] === "function");
 
+/** Samples whose forward pass ONNX Runtime gives another shape than it infers: it refuses any node behind them. */
+const NOT_RUN: ReadonlySet<string> = new Set(["Squeeze(float32[2,1,3,1], const int64[0]=)"]);
+
 /** Samples with a float input; those of types that gradients are not taken in (half floats, integers) are left out. */
 const floatSamples = (rule: OpRule) =>
   samplesOf(rule).filter((sample) => {
+    if (NOT_RUN.has(titleOf(sample))) return false;
     const floats = sample.inputs.filter((input) => input && isFloat(input.dtype ?? "float32"));
     return floats.length > 0 && floats.every((input) => /^float(32|64)$/.test(input?.dtype ?? "float32"));
   });
