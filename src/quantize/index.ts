@@ -15,3 +15,4 @@ export type {
   StoreWeightsOptions,
   ValueStatistics,
 } from "./types.ts";
+export { type QuantizeWeightsOptions, quantizeWeights } from "./weight-only.ts";

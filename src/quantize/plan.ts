@@ -1,5 +1,6 @@
 import { MinnowError } from "../errors.ts";
-import type { Model, Node } from "../ir/graph.ts";
+import { subgraphs } from "../ir/attrs.ts";
+import type { Graph, Model, Node } from "../ir/graph.ts";
 import { elements, type Tensor } from "../ir/tensor.ts";
 import { titleOf, usesOf } from "../ir/walk.ts";
 import type { QuantRule } from "../ops/define.ts";
@@ -230,14 +231,17 @@ class Planner {
   }
 }
 
+const nodesIn = (graph: Graph): Node[] =>
+  graph.nodes.flatMap((node) => [node, ...subgraphs(node).flatMap((inner) => nodesIn(inner.graph))]);
+
 /** Whether a node is named by one of the patterns; one that names nothing is an error. */
-function matcher(patterns: readonly string[], { graph }: Model): (node: Node) => boolean {
+export function matcher(patterns: readonly string[], { graph }: Model): (node: Node) => boolean {
   const tests = patterns.map((pattern) => {
     const parts = pattern.split("*").map((part) => part.replace(/[\\^$.+?()[\]{}|]/g, "\\$&"));
     return new RegExp(`^${parts.join(".*")}$`, "s");
   });
   tests.forEach((test, i) => {
-    if (!graph.nodes.some((node) => test.test(nameOf(node))))
+    if (!nodesIn(graph).some((node) => test.test(nameOf(node))))
       throw new MinnowError(`No node is called "${patterns[i]}".`, {
         code: "quantize/no-node",
         at: "nodesToExclude",

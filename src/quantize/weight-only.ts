@@ -1,0 +1,285 @@
+import { MinnowError } from "../errors.ts";
+import { int, intAttr, mapSubgraphs, subgraphs } from "../ir/attrs.ts";
+import { edit, type GraphEdit } from "../ir/edit.ts";
+import type { Graph, Model, Node } from "../ir/graph.ts";
+import { elements, int64s, type Tensor } from "../ir/tensor.ts";
+import { namesOf, titleOf } from "../ir/walk.ts";
+import { inferModel } from "../ops/infer.ts";
+import { type Change, type Json, type Pass, type PassResult, upgrade } from "../passes/index.ts";
+import { merged } from "../passes/pass.ts";
+import { type Grid, type Matrix, matrixOf, type Rounding } from "./blocks.ts";
+import { type PackedMatrix, Packer, packBlocks, packInPlace, storedBits } from "./packed.ts";
+import { matcher } from "./plan.ts";
+import { type Product, productOf } from "./products.ts";
+import { ROUNDINGS, type RoundingMethod } from "./rounding/index.ts";
+
+/** Options of {@link quantizeWeights}, in ONNX Runtime's words. */
+export interface QuantizeWeightsOptions {
+  /** Bits of a level; 3 are stored in 4, of which brotli takes the rest. Default 4. */
+  readonly bits?: 2 | 3 | 4 | 8;
+  /** Numbers that share a scale, a power of two from 16 on. Default 32. */
+  readonly blockSize?: number;
+  /** Levels around a fixed middle instead of a zero point for each block. Default true. */
+  readonly symmetric?: boolean;
+  /**
+   * `QOperator` (default): MatMulNBits and GatherBlockQuantized, which keep weights small in memory. `QDQ`:
+   * DequantizeLinear in blocks, standard ONNX from opset 21 (2 bits: 25), which ONNX Runtime fuses to MatMulNBits in Node.
+   */
+  readonly quantFormat?: "QOperator" | "QDQ";
+  /** What MatMulNBits computes in: 0 whatever the runtime takes, 1 float32, 4 int8 (fast on CPUs). Default 4. */
+  readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4;
+  /** How numbers are rounded; default `rtn`. */
+  readonly method?: RoundingMethod;
+  /** Quantizes tables that rows are picked from as well (4 and 8 bits). Default false. */
+  readonly embeddings?: boolean;
+  /** Nodes to leave in float, by name; `*` stands for anything. */
+  readonly nodesToExclude?: readonly string[];
+}
+
+/** Smaller weights stay as they are. */
+const LEAST_ELEMENTS = 512;
+/** Results that are kept as long as they are no more than this together; others are computed when they are written. */
+const KEPT_BYTES = 2 ** 26;
+const MICROSOFT = "com.microsoft";
+
+/**
+ * Stores the matrices that activations are multiplied with in 8, 4, 3 or 2 bits, in blocks with a scale each, and leaves
+ * activations in float. It needs no data. Memory stays at a few times the largest *result*, whatever the size of the model:
+ * weights are read in pieces when the result is written. A weight that several nodes read stays one; what is quantized or
+ * float16 already stays as it is.
+ * Throws a MinnowError `quantize/option` for wrong options at once, and `quantize/broken-weight` for weights that hold NaN
+ * or infinity: when it runs, or for large models when the result is written.
+ * Source: ONNX Runtime's contrib operators MatMulNBits and GatherBlockQuantized; ONNX, DequantizeLinear-21.
+ *
+ * @example
+ * const { model: small } = await quantizeWeights({ bits: 4, blockSize: 32 }).run(model);
+ */
+export function quantizeWeights(options: QuantizeWeightsOptions = {}): Pass {
+  check(options);
+  return { name: "quantizeWeights", options: options as Json, run: (model) => new WeightQuantizer(options).run(model) };
+}
+
+/** A graph while it is changed, and the one around it. */
+interface Scope {
+  readonly graph: Graph;
+  readonly edit: GraphEdit;
+  readonly around: Scope | undefined;
+}
+
+class WeightQuantizer {
+  readonly #options: QuantizeWeightsOptions;
+  readonly #grid: Grid;
+  readonly #rounding: Rounding;
+  readonly #packer = new Packer(KEPT_BYTES);
+  readonly #changes: Change[] = [];
+  /** What was packed already, by weight and by how it lies. */
+  readonly #packed = new Map<Tensor, Map<string, { names: readonly string[] }>>();
+  #model!: Model;
+  #excluded!: (node: Node) => boolean;
+
+  constructor(options: QuantizeWeightsOptions) {
+    const { bits = 4, symmetric = true, blockSize = 32, method = "rtn" } = options;
+    this.#options = options;
+    this.#grid = { bits, symmetric, blockSize };
+    this.#rounding = ROUNDINGS[method];
+  }
+
+  get #qdq(): boolean {
+    return this.#options.quantFormat === "QDQ";
+  }
+
+  async run(given: Model): Promise<PassResult> {
+    const opset = this.#qdq ? (this.#grid.bits === 2 ? 25 : 21) : undefined;
+    const { model, changes } = await upgrade(opset === undefined ? {} : { to: opset }).run(given);
+    this.#model = model;
+    this.#excluded = matcher(this.#options.nodesToExclude ?? [], model);
+    const graph = await this.#visit(model.graph, undefined, namesOf(model.graph));
+    const all = merged([...changes, ...this.#changes]);
+    if (graph === model.graph) return { model: given, changes: merged(this.#changes) };
+    const opsets = this.#qdq ? model.opsets : new Map([[MICROSOFT, 1], ...model.opsets]);
+    return { model: { ...model, graph, opsets, irVersion: Math.max(4, model.irVersion) }, changes: all };
+  }
+
+  async #visit(graph: Graph, around: Scope | undefined, names: Set<string>): Promise<Graph> {
+    const scope: Scope = { graph, edit: edit(graph, names), around };
+    for (const node of graph.nodes) {
+      const inside = subgraphs(node);
+      if (inside.length === 0) await this.#node(node, scope);
+      else {
+        const visited = new Map<Graph, Graph>();
+        for (const inner of inside) visited.set(inner.graph, await this.#visit(inner.graph, scope, names));
+        const next = mapSubgraphs(node, (inner) => visited.get(inner) ?? inner);
+        if (next !== node) scope.edit.change(node, { attrs: next.attrs });
+      }
+    }
+    for (const name of graph.weights.keys())
+      if (scope.edit.readersOf(name).length === 0 && !scope.edit.isOutput(name)) scope.edit.removeWeight(name);
+    return scope.edit.done();
+  }
+
+  async #node(node: Node, scope: Scope): Promise<void> {
+    const constant = (name: string) => owner(scope, name)?.edit.constant(name);
+    const found = productOf(node, this.#model, inferModel(this.#model), constant) ?? this.#tableOf(node, constant);
+    if (found === undefined) return;
+    const why = "why" in found ? found.why : this.#refusal(found.matrix, node);
+    if (why !== undefined) this.#note(`Left a layer in float: ${why}.`, node);
+    else if ("matrix" in found) await this.#quantize(node, found, scope);
+  }
+
+  /** The table a node picks rows from by an index. */
+  #tableOf(
+    node: Node,
+    constant: (name: string) => Tensor | undefined,
+  ): { matrix: Matrix } | { why: string } | undefined {
+    if (this.#options.embeddings !== true || node.op !== "Gather" || node.domain !== "") return undefined;
+    const name = node.inputs[0] ?? "";
+    const weight = constant(name);
+    if (weight?.dtype !== "float32" || weight.shape.length !== 2 || intAttr(node, "axis", 0) !== 0) return undefined;
+    const matrix = matrixOf(name, weight);
+    if (!this.#qdq && matrix.columns % this.#grid.blockSize !== 0)
+      return { why: "the rows of its table are no whole number of blocks" };
+    return { matrix };
+  }
+
+  #refusal({ weight, name }: Matrix, node: Node): string | undefined {
+    if (this.#excluded(node)) return "it is excluded";
+    if (elements(weight.shape) < LEAST_ELEMENTS) return "its weight is small";
+    return this.#model.graph.outputs.some((output) => output.name === name) ? "its weight is an output" : undefined;
+  }
+
+  async #quantize(node: Node, found: Product | { matrix: Matrix }, scope: Scope): Promise<void> {
+    const { bits } = this.#grid;
+    if (this.#qdq) await this.#dequantize(found.matrix, scope);
+    else if ("input" in found) await this.#multiply(node, found, scope);
+    else await this.#pick(node, found.matrix, scope);
+    this.#note(`Quantized a weight to ${bits} bits in blocks of ${this.#grid.blockSize}.`, node);
+  }
+
+  async #multiply(node: Node, { input, matrix, bias }: Product, scope: Scope): Promise<void> {
+    const { bits, blockSize } = this.#grid;
+    const names = await this.#names(matrix, scope, packBlocks);
+    const level = this.#options.accuracyLevel ?? 4;
+    const attrs = {
+      K: int(matrix.columns),
+      N: int(matrix.rows),
+      bits: int(storedBits(bits)),
+      block_size: int(blockSize),
+      ...(level > 0 && { accuracy_level: int(level) }),
+    };
+    const [output = ""] = node.outputs;
+    const product = bias === "" ? output : scope.edit.fresh(`${output}_product`);
+    const made = { op: "MatMulNBits", domain: MICROSOFT, inputs: [input, ...names], outputs: [product], attrs };
+    if (bias === "") scope.edit.replace(node, { ...made, name: node.name });
+    else
+      scope.edit.replace(
+        node,
+        { ...made, name: scope.edit.fresh(`${node.name}_product`) },
+        { op: "Add", inputs: [product, bias], outputs: [output], name: node.name },
+      );
+  }
+
+  async #pick(node: Node, matrix: Matrix, scope: Scope): Promise<void> {
+    const { bits, blockSize } = this.#grid;
+    const [levels = "", ...rest] = await this.#names(matrix, scope, packBlocks);
+    const attrs = {
+      bits: int(storedBits(bits)),
+      block_size: int(blockSize),
+      gather_axis: int(0),
+      quantize_axis: int(1),
+    };
+    const table = scope.edit.fresh(`${levels}_rows`);
+    const shape = scope.edit.weight(`${levels}_shape`, int64s([matrix.rows, (matrix.columns * storedBits(bits)) / 8]));
+    const indices = node.inputs[1] ?? "";
+    scope.edit.replace(
+      node,
+      { op: "Reshape", inputs: [levels, shape], outputs: [table], name: `${table}_reshape` },
+      {
+        op: "GatherBlockQuantized",
+        domain: MICROSOFT,
+        inputs: [table, indices, ...rest],
+        outputs: node.outputs,
+        attrs,
+        name: node.name,
+      },
+    );
+  }
+
+  /** Puts DequantizeLinear where the weight was, under its name, for all who read it. */
+  async #dequantize(matrix: Matrix, scope: Scope): Promise<void> {
+    const { name, turned } = matrix;
+    const home = owner(scope, name)!;
+    const inputs = await this.#names(matrix, scope, packInPlace);
+    if (home.edit.constant(name) === undefined) return;
+    home.edit.removeWeight(name);
+    const attrs = { axis: int(turned ? 0 : 1), block_size: int(this.#grid.blockSize) };
+    home.edit.add({
+      op: "DequantizeLinear",
+      name: home.edit.fresh(`${name}_dequantize`),
+      inputs,
+      outputs: [name],
+      attrs,
+    });
+  }
+
+  /** The names of a packed weight's parts, beside the weight itself, made once. */
+  async #names(
+    matrix: Matrix,
+    scope: Scope,
+    pack: (packer: Packer, packing: { matrix: Matrix; grid: Grid; rounding: Rounding }) => Promise<PackedMatrix>,
+  ): Promise<readonly string[]> {
+    const byLayout = this.#packed.get(matrix.weight) ?? new Map<string, { names: readonly string[] }>();
+    this.#packed.set(matrix.weight, byLayout);
+    const layout = `${matrix.name} ${matrix.turned}`;
+    const known = byLayout.get(layout);
+    if (known !== undefined) return known.names;
+    const { edit: home } = owner(scope, matrix.name)!;
+    const { levels, scales, zeroPoints } = await pack(this.#packer, {
+      matrix,
+      grid: this.#grid,
+      rounding: this.#rounding,
+    });
+    const names = [home.weight(`${matrix.name}_q${this.#grid.bits}`, levels), home.weight(`${matrix.name}_s`, scales)];
+    if (zeroPoints !== undefined) names.push(home.weight(`${matrix.name}_z`, zeroPoints));
+    byLayout.set(layout, { names });
+    return names;
+  }
+
+  #note(what: string, node: Node): void {
+    this.#changes.push({ what, at: titleOf(node) });
+  }
+}
+
+/** The innermost graph that defines a constant. */
+function owner(scope: Scope, name: string): Scope | undefined {
+  for (let at: Scope | undefined = scope; at !== undefined; at = at.around) {
+    if (at.graph.weights.has(name)) return at;
+    if (at.graph.inputs.some((input) => input.name === name)) return undefined;
+    if (at.graph.nodes.some((node) => node.outputs.includes(name))) return undefined;
+  }
+  return undefined;
+}
+
+function check(options: QuantizeWeightsOptions): void {
+  const { bits = 4, blockSize = 32, quantFormat = "QOperator", accuracyLevel = 4, method = "rtn" } = options;
+  oneOf("bits", bits, [2, 3, 4, 8]);
+  oneOf("quantFormat", quantFormat, ["QOperator", "QDQ"]);
+  oneOf("accuracyLevel", accuracyLevel, [0, 1, 2, 3, 4]);
+  oneOf("method", method, Object.keys(ROUNDINGS));
+  const wrong = (at: string, what: string, mend: string): never => {
+    throw new MinnowError(what, { code: "quantize/option", at, mend });
+  };
+  if (!Number.isInteger(Math.log2(blockSize)) || blockSize < 16)
+    wrong("blockSize", `It is ${blockSize}.`, "Give a power of two from 16 on.");
+  if (method === "hqq" && options.symmetric !== false)
+    wrong("method", "HQQ finds zero points, and symmetric levels have none.", "Give symmetric: false as well.");
+  if (options.embeddings === true && bits === 2 && quantFormat === "QOperator")
+    wrong("embeddings", "ONNX Runtime picks rows from tables of 4 and 8 bits, not of 2.", "Leave embeddings in float.");
+}
+
+export function oneOf(option: string, value: unknown, choices: readonly unknown[]): void {
+  if (value === undefined || choices.includes(value)) return;
+  throw new MinnowError(`It is ${JSON.stringify(value)}; it can be ${choices.join(", ")}.`, {
+    code: "quantize/option",
+    at: option,
+  });
+}
