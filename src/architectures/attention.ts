@@ -1,6 +1,6 @@
 import { int } from "../ir/attrs.ts";
 import { isKnown } from "../ir/dim.ts";
-import { float32s, int64s, tensorFrom } from "../ir/tensor.ts";
+import { int64s, tensorFrom } from "../ir/tensor.ts";
 import { type Net, sizeAt, type Value } from "./net.ts";
 
 /** The score of a place that may not be looked at. exp(−10⁴) is 0 in float32, and float16 still holds the number. */
@@ -83,14 +83,17 @@ export interface Rotation {
  * arXiv:2104.09864, section 3.2.2). `positions` is [T].
  */
 export function rotaryEmbedding(net: Net, positions: Value, size: number, theta = 10_000): Rotation {
-  const half = size / 2;
-  const frequencies = float32s(
-    [half],
-    Array.from({ length: half }, (_, i) => theta ** ((-2 * i) / size)),
-  );
+  const pairs = int64s(Array.from({ length: size / 2 }, (_, i) => i));
+  const index = net.op("Cast", [net.constant(`rotary_pairs_${size}`, pairs)], {
+    name: "rotary",
+    attrs: { to: int(FLOAT) },
+  });
+  const frequencies = net.op("Exp", [net.mul(index, net.scalar((-2 * Math.log(theta)) / size), "rotary")], {
+    name: "rotary",
+  });
   const places = net.op("Cast", [positions], { name: "rotary_positions", attrs: { to: int(FLOAT) } });
   const column = net.op("Unsqueeze", [places, net.ints([1])], { name: "rotary_positions" });
-  const angles = net.mul(column, net.constant(`rotary_frequencies_${size}`, frequencies), "angles");
+  const angles = net.mul(column, frequencies, "angles");
   return { cos: net.op("Cos", [angles], { name: "cos" }), sin: net.op("Sin", [angles], { name: "sin" }) };
 }
 

@@ -2,20 +2,28 @@ import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
 import { nearestNames } from "../numeric/nearest.ts";
 import { type Architecture, type ArchitectureOptions, checkOptions, type Entries } from "./architecture.ts";
+import { berts } from "./bert.ts";
 import { efficientnet } from "./efficientnet.ts";
 import { efficientnetV2 } from "./efficientnet-v2.ts";
+import { llamas } from "./llama.ts";
 import { mnasnet } from "./mnasnet.ts";
+import { mobileberts } from "./mobilebert.ts";
 import { mobilenetV1 } from "./mobilenet-v1.ts";
 import { mobilenetV2 } from "./mobilenet-v2.ts";
 import { mobilenetV3 } from "./mobilenet-v3.ts";
 import { mobilenetV4 } from "./mobilenet-v4.ts";
+import { mobilevits } from "./mobilevit.ts";
 import { resnet } from "./resnet.ts";
+import { vits } from "./vit.ts";
 
 export type { Architecture, ArchitectureOptions, Defaults, Entries, Paper } from "./architecture.ts";
 export { classifier, deeper, imageNet, makeDivisible } from "./architecture.ts";
+export * from "./attention.ts";
 export * from "./blocks.ts";
 export * from "./init.ts";
 export * from "./net.ts";
+export { type ReplaceHeadOptions, replaceHead } from "./replace-head.ts";
+export { type Loaded, loadWeights, type Mismatch } from "./weights.ts";
 
 /** Every net that can be made, by name. The one list. */
 export const ARCHITECTURES: Entries = {
@@ -27,6 +35,11 @@ export const ARCHITECTURES: Entries = {
   ...efficientnetV2,
   ...mnasnet,
   ...resnet,
+  ...vits,
+  ...mobilevits,
+  ...berts,
+  ...mobileberts,
+  ...llamas,
 };
 
 /** The names of all nets, in the order of help. */
