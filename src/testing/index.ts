@@ -1,2 +1,2 @@
-export { checkGradient, type GradientCheck } from "./gradient.ts";
+export { checkGradient, type GradientCheck, type GradientCheckOptions } from "./gradient.ts";
 export { feedsOf, modelOf, outputName, SAMPLE_OPSET, type SingleOptions } from "./single.ts";

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { isFloat } from "../../src/ir/dtype.ts";
+import { type DType, isFloat } from "../../src/ir/dtype.ts";
 import { keyOf, type OpRule } from "../../src/ops/define.ts";
 import { GRADIENTS } from "../../src/ops/gradients.ts";
 import { OPS } from "../../src/ops/index.ts";
-import { checkGradient } from "../../src/testing/index.ts";
+import { inferModel } from "../../src/ops/infer.ts";
+import { checkGradient, modelOf } from "../../src/testing/index.ts";
 import { samplesOf, titleOf } from "./samples.ts";
 
 /** The largest error a right gradient may have: differences are exact to this in double, and in float32 with the larger step. */
@@ -12,15 +13,35 @@ const BOUND = { float64: 1e-6, float32: 2e-3 };
 const key = (rule: OpRule) => keyOf(rule.name, rule.domain);
 const differentiable = OPS.filter((rule) => typeof GRADIENTS[key(rule)] === "function");
 
-/** Samples whose forward pass ONNX Runtime gives another shape than it infers: it refuses any node behind them. */
-const NOT_RUN: ReadonlySet<string> = new Set(["Squeeze(float32[2,1,3,1], const int64[0]=)"]);
+/**
+ * Samples that cannot be run with a loss behind them: ONNX Runtime infers another shape than it computes, or they are
+ * in a form that opset 18, which gradients are written in, does not have.
+ */
+const NOT_RUN: ReadonlySet<string> = new Set(["Squeeze(float32[2,1,3,1], const int64[0]=)", "Split(float32[2,3,4])"]);
 
-/** Samples with a float input; those of types that gradients are not taken in (half floats, integers) are left out. */
+/** Operators whose double kernel rounds to float32 on the way, in ONNX Runtime 1.30. */
+const SINGLE = new Set(["Shrink"]);
+
+const isWide = (dtype: DType = "float32") => dtype === "float32" || dtype === "float64";
+
+/**
+ * Samples with float inputs and outputs. Left out are those of types that gradients are not taken in (half floats, integers),
+ * and those that draw: every run has other numbers.
+ */
 const floatSamples = (rule: OpRule) =>
   samplesOf(rule).filter((sample) => {
     if (NOT_RUN.has(titleOf(sample))) return false;
     const floats = sample.inputs.filter((input) => input && isFloat(input.dtype ?? "float32"));
-    return floats.length > 0 && floats.every((input) => /^float(32|64)$/.test(input?.dtype ?? "float32"));
+    const known = inferModel(modelOf(sample));
+    const made = [...Array(sample.outputs ?? 1).keys()].map((i) => known.get(`y${i}`)?.dtype);
+    const draws = rule.deterministic === false && sample.attrs?.["seed"] !== undefined;
+    return (
+      floats.length > 0 &&
+      floats.every((i) => isWide(i?.dtype)) &&
+      made.some((dtype) => dtype && isWide(dtype)) &&
+      !draws &&
+      !NOT_RUN.has(titleOf(sample))
+    );
   });
 
 it("no gradient is given for an operator without a rule", () => {
@@ -35,7 +56,10 @@ describe.each(differentiable.map((rule) => [key(rule), rule] as const))("%s", (_
   it.each(samples.map((sample) => [titleOf(sample), sample] as const))(
     "%s: the gradient equals central differences",
     async (_title, sample) => {
-      const { error, precision, slopes } = await checkGradient(sample);
+      const { error, precision, slopes } = await checkGradient(
+        sample,
+        SINGLE.has(sample.op) ? { precisions: ["float32"] } : {},
+      );
       expect(error).toBeLessThan(BOUND[precision]);
       // A gradient that was half as large for one input would be seen, unless that input moves nothing.
       const size = Object.values(slopes).reduce((sum, slope) => sum + Math.abs(slope), 0);
