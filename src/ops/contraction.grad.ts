@@ -1,6 +1,7 @@
 import { float, int, string } from "../ir/attrs.ts";
 import { equationOf } from "./contraction.ts";
 import type { Backward, Gradients } from "./gradient.ts";
+import { inverse } from "./move.grad.ts";
 
 /** Which operands of a product are transposed, and its factor. */
 interface Turns {
@@ -72,9 +73,6 @@ function fusedMatMul(g: Backward): readonly (string | undefined)[] {
   const [a, b] = g.x.map((name, i) => g.transpose(name, perms[i] as number[])) as [string, string];
   return products(g, a, b, g.dy, turns).map((d, i) => d && g.transpose(d, inverse(perms[i] as number[])));
 }
-
-/** The permutation that undoes another. */
-export const inverse = (perm: readonly number[]): readonly number[] => perm.map((_, axis) => perm.indexOf(axis));
 
 function gemmGradient(g: Backward): readonly (string | undefined)[] {
   const c = g.x[2];

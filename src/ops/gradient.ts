@@ -1,5 +1,7 @@
+import { MinnowError } from "../errors.ts";
 import { floatAttr, intAttr, intsAttr, stringAttr } from "../ir/attrs.ts";
 import type { Node } from "../ir/graph.ts";
+import { titleOf } from "../ir/walk.ts";
 import { Emitter } from "./emit.ts";
 
 /** One application of an operator, seen from behind: its inputs and outputs are at hand, and what the loss gains by each output. */
@@ -75,6 +77,17 @@ export class Backward extends Emitter {
     const name = this.x[input];
     const value = name ? this.fact(name).value : undefined;
     return value?.every((v) => typeof v === "number") ? (value as readonly number[]) : undefined;
+  }
+
+  /** The numbers of an input that decides sizes or places; throws where they are computed while the model runs. */
+  known(input: number): readonly number[] {
+    const found = this.numbers(input);
+    if (found !== undefined) return found;
+    throw new MinnowError(`Input ${input}, "${this.x[input]}", is not a small constant.`, {
+      code: "train/open-shape",
+      at: titleOf(this.node),
+      mend: "A training graph has fixed sizes and places: fold constants first, or give the numbers as a weight.",
+    });
   }
 }
 

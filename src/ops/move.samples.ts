@@ -61,6 +61,8 @@ const picks: readonly Sample[] = [
   { op: "Gather", inputs: [x, table(2, 2, 0, 1, 1)], attrs: { axis: int(1) } },
   { op: "Gather", inputs: [x, drawn([5], 3)], attrs: { axis: int(2) } },
   { op: "Gather", inputs: [{ shape: [6, 3] }, drawn([2, 4], 5)] },
+  { op: "Gather", inputs: [{ shape: [6, 3] }, fed(int64s(-1, 2, -1, 0))] },
+  { op: "Gather", inputs: [{ shape: [40, 3] }, fed(table(2, -1, 2, -1, 0, 39, 7))] },
   { op: "Gather", inputs: [int64s(7, 8, 9), scalar(-2)] },
   { op: "Gather", inputs: [int64s(7, 8, 9), int64s(2, 0)] },
   { op: "Gather", inputs: [table(2, 1, 2, 3, 4, 5, 6), int64s(2)], attrs: { axis: int(1) } },

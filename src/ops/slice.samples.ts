@@ -40,6 +40,8 @@ const pads: readonly Sample[] = [
   { op: "Pad", inputs: [x, int64s(1, 2), undefined, int64s(1)], attrs: { mode: string("reflect") } },
   { op: "Pad", inputs: [x, int64s(0, 0, 1, 0, 1, 1)], attrs: { mode: string("edge") } },
   { op: "Pad", inputs: [x, int64s(0, 0, 1, 0, 1, 1)], attrs: { mode: string("wrap") } },
+  { op: "Pad", inputs: [x, int64s(0, 2, 1, 0, 0, 3)], attrs: { mode: string("reflect") } },
+  { op: "Pad", inputs: [x, int64s(2, 1), undefined, int64s(0)], attrs: { mode: string("edge") } },
   { op: "Pad", inputs: [x, fed(int64s(0, 1, 2, 0, 3, 0)), fed(value)] },
   { op: "Pad", inputs: [x, fed(int64s(1, 1)), value, int64s(2)] },
 ];
@@ -47,6 +49,7 @@ const pads: readonly Sample[] = [
 const crops: readonly Sample[] = [
   { op: "CenterCropPad", inputs: [x, int64s(3, 4, 4)] },
   { op: "CenterCropPad", inputs: [x, int64s(3, 7)], attrs: { axes: ints([1, -1]) } },
+  { op: "CenterCropPad", inputs: [x, int64s(3, 3)], attrs: { axes: ints([1, 2]) } },
   { op: "CenterCropPad", inputs: [x, fed(int64s(8))], attrs: { axes: ints([1]) } },
 ];
 

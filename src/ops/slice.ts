@@ -46,7 +46,7 @@ function cutsOf(n: Applied, shape: readonly Dim[]): ReadonlyMap<number, Cut> | u
 }
 
 /** Bounds count from the end where negative, and are held inside the axis; −1 is before its beginning for a step back. */
-function cutOf(size: Dim, start: Dim, end: Dim, step: number): Omit<Cut, "entry"> {
+export function cutOf(size: Dim, start: Dim, end: Dim, step: number): Omit<Cut, "entry"> {
   const [low, high] = step > 0 ? [0, size] : [0, subDim(size, 1)];
   const from = inside(start, size, low, high);
   const to = inside(end, size, step > 0 ? 0 : -1, high);
