@@ -36,3 +36,15 @@ export function shuffle<T>(items: Iterable<T>, next: Random): T[] {
   }
   return out;
 }
+
+/** One seed of several whole numbers, so that draws can belong to an epoch or an example and to nothing before it. */
+export function seedOf(...parts: readonly number[]): number {
+  let hash = 0x811c9dc5;
+  for (const part of parts)
+    for (const half of [part | 0, Math.floor(part / 2 ** 32) | 0]) {
+      hash = Math.imul(hash ^ half, 0x85ebca6b);
+      hash = Math.imul(hash ^ (hash >>> 15), 0xc2b2ae35);
+      hash ^= hash >>> 13;
+    }
+  return hash >>> 0;
+}
