@@ -7,6 +7,7 @@ import type { Attrs } from "../ir/graph.ts";
 import { elements, tensorFrom } from "../ir/tensor.ts";
 import type { Fact } from "./define.ts";
 import { factOf } from "./facts.ts";
+import { ruleOf } from "./index.ts";
 import { inferNode } from "./infer.ts";
 
 /** A value's name, or a number that stands for a scalar of the other operand's type. */
@@ -28,6 +29,8 @@ export class Emitter {
   readonly opsets: ReadonlyMap<string, number>;
   readonly #facts: Map<string, Fact>;
   readonly #constants: Map<string, string>;
+  /** Outputs of what was made, by what it is: the same operation on the same values is made once. */
+  readonly #made: Map<string, string[]>;
   /** Put in front of the names of nodes made from here on. */
   near = "";
 
@@ -37,6 +40,7 @@ export class Emitter {
     this.#facts = facts;
     this.opsets = opsets;
     this.#constants = like === undefined ? new Map() : like.#constants;
+    this.#made = like === undefined ? new Map() : like.#made;
   }
 
   /** What is known of a value; throws where nothing is. */
@@ -80,11 +84,15 @@ export class Emitter {
   ops(op: string, inputs: readonly Operand[], outputs: number, attrs: Attrs = {}, domain = ""): string[] {
     const like = inputs.find((i): i is string => typeof i === "string" && i !== "");
     const names = inputs.map((i) => (typeof i === "number" ? this.scalar(i, like ? this.dtype(like) : "float32") : i));
+    const key = `${domain}:${op}(${names})${outputs}${JSON.stringify(attrs, plain)}`;
+    const same = ruleOf({ op, domain })?.deterministic === false ? undefined : this.#made.get(key);
+    if (same !== undefined) return [...same];
     const base = this.near === "" ? op : `${this.near}/${op}`;
     const made = this.edit.add({ op, inputs: names, domain, attrs, outputs, name: this.edit.fresh(base) });
     const node = { name: base, op, domain, inputs: names, outputs: made, attrs };
     inferNode(node, this.opsets, this.#facts, { valueInfo: new Map(), outputs: [] });
-    return made;
+    this.#made.set(key, made);
+    return [...made];
   }
 
   /** A constant of these numbers; equal small ones are made once. */
@@ -246,6 +254,10 @@ export class Emitter {
     return typeof a === "string" ? a : this.scalar(a);
   }
 }
+
+/** Attributes as text: bytes and large integers too. */
+const plain = (_key: string, value: unknown): unknown =>
+  typeof value === "bigint" ? String(value) : ArrayBuffer.isView(value) ? String(value) : value;
 
 /** The named operand first, since a number takes its type. */
 const ordered = (a: Operand, b: Operand): Operand[] => (typeof a === "number" ? [b, a] : [a, b]);

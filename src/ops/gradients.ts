@@ -1,5 +1,6 @@
 import type { Node } from "../ir/graph.ts";
 import { attentionGradients } from "./attention.grad.ts";
+import { batchNormGradients } from "./batch-norm.grad.ts";
 import { binaryGradients } from "./binary.grad.ts";
 import { contractionGradients } from "./contraction.grad.ts";
 import { controlGradients } from "./control.grad.ts";
@@ -24,6 +25,7 @@ import { unaryGradients } from "./unary.grad.ts";
 /** The gradient of every operator that has one, family by family, beside the rules they belong to. */
 export const GRADIENTS: Gradients = {
   ...attentionGradients,
+  ...batchNormGradients,
   ...binaryGradients,
   ...contractionGradients,
   ...controlGradients,
