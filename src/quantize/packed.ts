@@ -105,6 +105,33 @@ export async function packBlocks(packer: Packer, { matrix, grid, rounding }: Pac
   return { levels: levels!, scales: scales!, zeroPoints };
 }
 
+/** As MatMulBnb4 reads it: uint8 levels in one row, the first of two in the high bits, and a scale for each block. */
+export async function packBnb4(packer: Packer, { matrix, grid, rounding }: Packing): Promise<PackedMatrix> {
+  const { rows, columns } = matrix;
+  const blocks = columns / grid.blockSize;
+  const compute = async () => {
+    const levels = new Uint8Array((rows * columns) / 2);
+    const scales = new Float32Array(rows * blocks);
+    await roundMatrix(matrix, grid, rounding, ({ row, rowCount, column, width }, rounded, count) => {
+      for (let r = 0; r < rowCount; r++) {
+        const to = ((row + r) * columns + column) / 2;
+        const from = r * width;
+        for (let i = 0; i < width / 2; i++)
+          levels[to + i] = (rounded.levels[from + 2 * i]! << 4) | rounded.levels[from + 2 * i + 1]!;
+        const own = rounded.scales.subarray(r * count, (r + 1) * count);
+        scales.set(own, (row + r) * blocks + column / grid.blockSize);
+      }
+    });
+    return [levels, bytesOf(scales)];
+  };
+  const types = [
+    { dtype: "uint8", shape: [(rows * columns) / 2] },
+    { dtype: "float32", shape: [rows * blocks] },
+  ] as const;
+  const [levels, scales] = await packer.tensors(types, compute);
+  return { levels: levels!, scales: scales!, zeroPoints: undefined };
+}
+
 /** Packs consecutive levels, low bits first; bits of `to` that are not written stay. */
 function packRow(
   from: Uint8Array,

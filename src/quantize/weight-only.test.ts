@@ -118,6 +118,24 @@ describe("Weights in blocks", () => {
         }
   });
 
+  it("are picked from the 16 numbers of NF4 and FP4 where asked, on node and wasm", async () => {
+    const float = modelOf(
+      [node("MatMul", ["x", "w"], "a"), node("Gemm", ["a", "v", "b"], "y", { transB: int(1) })],
+      { w: tensor(128, 192), v: tensor(96, 192), b: tensor(96) },
+      floats(128),
+    );
+    const feeds = { x: { dtype: "float32" as const, shape: [4, 128], data: noise(512, 1) } };
+    const exact = await outputOf(float, feeds);
+    for (const levels of ["nf4", "fp4"] as const) {
+      const { model } = await quantizeWeights({ levels }).run(float);
+      expect((await toBytes(model)).byteLength).toBeLessThan(0.16 * (await toBytes(float)).byteLength);
+      for (const runtime of ["node", "wasm"] as const)
+        expect(sqnr(exact, await outputOf(model, feeds, runtime)), levels).toBeGreaterThan(levels === "nf4" ? 16 : 13);
+    }
+    const uneven = modelOf([node("MatMul", ["x", "w"], "y")], { w: tensor(96, 64) });
+    expect((await quantizeWeights({ levels: "nf4" }).run(uneven)).model).toBe(uneven);
+  });
+
   it("are nearer with more bits, with smaller blocks and with a searched scale", async () => {
     const float = modelOf([node("MatMul", ["x", "w"], "y")], { w: tensor(96, 200) });
     const exact = await outputOf(float, { x });
@@ -251,6 +269,8 @@ describe("Weights in blocks", () => {
       { method: "hqq" as const },
       { bits: 2 as const, embeddings: true },
       { accuracyLevel: 7 as 4 },
+      { levels: "nf4" as const, bits: 8 as const },
+      { levels: "nf3" as "nf4" },
     ])
       expect(() => quantizeWeights(options), JSON.stringify(options)).toThrow(
         expect.objectContaining({ code: "quantize/option" }),

@@ -1,17 +1,18 @@
 import { MinnowError } from "../errors.ts";
 import { int, intAttr, mapSubgraphs, subgraphs } from "../ir/attrs.ts";
 import { edit, type GraphEdit } from "../ir/edit.ts";
-import type { Graph, Model, Node } from "../ir/graph.ts";
+import type { Attrs, Graph, Model, Node } from "../ir/graph.ts";
 import { elements, int64s, type Tensor } from "../ir/tensor.ts";
 import { namesOf, titleOf } from "../ir/walk.ts";
 import { inferModel } from "../ops/infer.ts";
 import { type Change, type Json, type Pass, type PassResult, upgrade } from "../passes/index.ts";
 import { merged } from "../passes/pass.ts";
 import { type Grid, type Matrix, matrixOf, type Rounding } from "./blocks.ts";
-import { type PackedMatrix, Packer, packBlocks, packInPlace, storedBits } from "./packed.ts";
+import { type PackedMatrix, Packer, packBlocks, packBnb4, packInPlace, storedBits } from "./packed.ts";
 import { matcher } from "./plan.ts";
 import { type Product, productOf } from "./products.ts";
 import { ROUNDINGS, type RoundingMethod } from "./rounding/index.ts";
+import { FP4, NF4, roundToTable } from "./rounding/table.ts";
 
 /** Options of {@link quantizeWeights}, in ONNX Runtime's words. */
 export interface QuantizeWeightsOptions {
@@ -28,6 +29,11 @@ export interface QuantizeWeightsOptions {
   readonly quantFormat?: "QOperator" | "QDQ";
   /** What MatMulNBits computes in: 0 whatever the runtime takes, 1 float32, 4 int8 (fast on CPUs). Default 4. */
   readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4;
+  /**
+   * What levels mean: `uniform` steps (default), or the 16 numbers of `nf4` or `fp4` times the largest magnitude of the
+   * block, which MatMulBnb4 computes with; blocks are of 64 then, unless said otherwise.
+   */
+  readonly levels?: "uniform" | "nf4" | "fp4";
   /** How numbers are rounded; default `rtn`. */
   readonly method?: RoundingMethod;
   /** Quantizes tables that rows are picked from as well (4 and 8 bits). Default false. */
@@ -40,6 +46,7 @@ export interface QuantizeWeightsOptions {
 const LEAST_ELEMENTS = 512;
 /** Results that are kept as long as they are no more than this together; others are computed when they are written. */
 const KEPT_BYTES = 2 ** 26;
+const TABLES = { nf4: NF4, fp4: FP4 };
 const MICROSOFT = "com.microsoft";
 
 /**
@@ -70,6 +77,7 @@ class WeightQuantizer {
   readonly #options: QuantizeWeightsOptions;
   readonly #grid: Grid;
   readonly #rounding: Rounding;
+  readonly #table: keyof typeof TABLES | undefined;
   readonly #packer = new Packer(KEPT_BYTES);
   readonly #changes: Change[] = [];
   /** What was packed already, by weight and by how it lies. */
@@ -78,10 +86,12 @@ class WeightQuantizer {
   #excluded!: (node: Node) => boolean;
 
   constructor(options: QuantizeWeightsOptions) {
-    const { bits = 4, symmetric = true, blockSize = 32, method = "rtn" } = options;
+    const { bits = 4, symmetric = true, levels = "uniform", method = "rtn" } = options;
+    const { blockSize = levels === "uniform" ? 32 : 64 } = options;
     this.#options = options;
     this.#grid = { bits, symmetric, blockSize };
-    this.#rounding = ROUNDINGS[method];
+    this.#table = levels === "uniform" ? undefined : levels;
+    this.#rounding = this.#table === undefined ? ROUNDINGS[method] : roundToTable(TABLES[this.#table]);
   }
 
   get #qdq(): boolean {
@@ -141,7 +151,9 @@ class WeightQuantizer {
     return { matrix };
   }
 
-  #refusal({ weight, name }: Matrix, node: Node): string | undefined {
+  #refusal({ weight, name, columns }: Matrix, node: Node): string | undefined {
+    if (this.#table !== undefined && columns % this.#grid.blockSize !== 0)
+      return "the rows of its matrix are no whole number of blocks";
     if (this.#excluded(node)) return "it is excluded";
     if (elements(weight.shape) < LEAST_ELEMENTS) return "its weight is small";
     return this.#model.graph.outputs.some((output) => output.name === name) ? "its weight is an output" : undefined;
@@ -156,19 +168,12 @@ class WeightQuantizer {
   }
 
   async #multiply(node: Node, { input, matrix, bias }: Product, scope: Scope): Promise<void> {
-    const { bits, blockSize } = this.#grid;
-    const names = await this.#names(matrix, scope, packBlocks);
-    const level = this.#options.accuracyLevel ?? 4;
-    const attrs = {
-      K: int(matrix.columns),
-      N: int(matrix.rows),
-      bits: int(storedBits(bits)),
-      block_size: int(blockSize),
-      ...(level > 0 && { accuracy_level: int(level) }),
-    };
+    const names = await this.#names(matrix, scope, this.#table === undefined ? packBlocks : packBnb4);
     const [output = ""] = node.outputs;
     const product = bias === "" ? output : scope.edit.fresh(`${output}_product`);
-    const made = { op: "MatMulNBits", domain: MICROSOFT, inputs: [input, ...names], outputs: [product], attrs };
+    const op = this.#table === undefined ? "MatMulNBits" : "MatMulBnb4";
+    const attrs = this.#productAttrs(matrix);
+    const made = { op, domain: MICROSOFT, inputs: [input, ...names], outputs: [product], attrs };
     if (bias === "") scope.edit.replace(node, { ...made, name: node.name });
     else
       scope.edit.replace(
@@ -176,6 +181,13 @@ class WeightQuantizer {
         { ...made, name: scope.edit.fresh(`${node.name}_product`) },
         { op: "Add", inputs: [product, bias], outputs: [output], name: node.name },
       );
+  }
+
+  #productAttrs({ rows, columns }: Matrix): Attrs {
+    const sizes = { K: int(columns), N: int(rows), block_size: int(this.#grid.blockSize) };
+    if (this.#table !== undefined) return { ...sizes, quant_type: int(this.#table === "nf4" ? 1 : 0) };
+    const level = this.#options.accuracyLevel ?? 4;
+    return { ...sizes, bits: int(storedBits(this.#grid.bits)), ...(level > 0 && { accuracy_level: int(level) }) };
   }
 
   async #pick(node: Node, matrix: Matrix, scope: Scope): Promise<void> {
@@ -272,6 +284,9 @@ function check(options: QuantizeWeightsOptions): void {
     wrong("blockSize", `It is ${blockSize}.`, "Give a power of two from 16 on.");
   if (method === "hqq" && options.symmetric !== false)
     wrong("method", "HQQ finds zero points, and symmetric levels have none.", "Give symmetric: false as well.");
+  oneOf("levels", options.levels, ["uniform", "nf4", "fp4"]);
+  if ((options.levels ?? "uniform") !== "uniform" && (bits !== 4 || options.embeddings || quantFormat === "QDQ"))
+    wrong("levels", `${options.levels} is for products in the format QOperator, in 4 bits.`, "Leave the others out.");
   if (options.embeddings === true && bits === 2 && quantFormat === "QOperator")
     wrong("embeddings", "ONNX Runtime picks rows from tables of 4 and 8 bits, not of 2.", "Leave embeddings in float.");
 }
