@@ -2,27 +2,44 @@ import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
 import { nearestNames } from "../numeric/nearest.ts";
 import { type Architecture, type ArchitectureOptions, checkOptions, type Entries } from "./architecture.ts";
+import { autoencoder } from "./autoencoder.ts";
 import { berts } from "./bert.ts";
+import { dscnn } from "./dscnn.ts";
 import { efficientnet } from "./efficientnet.ts";
 import { efficientnetV2 } from "./efficientnet-v2.ts";
+import { ghostnets } from "./ghostnet.ts";
 import { llamas } from "./llama.ts";
+import { mcunets } from "./mcunet.ts";
 import { mnasnet } from "./mnasnet.ts";
 import { mobileberts } from "./mobilebert.ts";
 import { mobilenetV1 } from "./mobilenet-v1.ts";
 import { mobilenetV2 } from "./mobilenet-v2.ts";
 import { mobilenetV3 } from "./mobilenet-v3.ts";
 import { mobilenetV4 } from "./mobilenet-v4.ts";
+import { mobileones } from "./mobileone.ts";
 import { mobilevits } from "./mobilevit.ts";
 import { resnet } from "./resnet.ts";
+import { shufflenets } from "./shufflenet.ts";
+import { squeezenets } from "./squeezenet.ts";
 import { vits } from "./vit.ts";
 
 export type { Architecture, ArchitectureOptions, Defaults, Entries, Paper } from "./architecture.ts";
 export { classifier, deeper, imageNet, makeDivisible } from "./architecture.ts";
 export * from "./attention.ts";
 export * from "./blocks.ts";
+export {
+  type GhostBottleneckOptions,
+  type GhostOptions,
+  ghost,
+  ghostBottleneck,
+  longRangeGate,
+} from "./ghostnet.ts";
 export * from "./init.ts";
+export { type MobileOneOptions, mobileOne } from "./mobileone.ts";
 export * from "./net.ts";
 export { type ReplaceHeadOptions, replaceHead } from "./replace-head.ts";
+export { channelShuffle, type ShuffleUnitOptions, shuffleUnit } from "./shufflenet.ts";
+export { type FireOptions, fire } from "./squeezenet.ts";
 export { type Loaded, loadWeights, type Mismatch } from "./weights.ts";
 
 /** Every net that can be made, by name. The one list. */
@@ -34,7 +51,14 @@ export const ARCHITECTURES: Entries = {
   ...efficientnet,
   ...efficientnetV2,
   ...mnasnet,
+  ...shufflenets,
+  ...squeezenets,
+  ...ghostnets,
+  ...mobileones,
+  ...mcunets,
   ...resnet,
+  ...dscnn,
+  ...autoencoder,
   ...vits,
   ...mobilevits,
   ...berts,
