@@ -46,15 +46,12 @@ export function adamW({ betas = [0.9, 0.999], epsilon = 1e-8 }: AdamWOptions = {
   const [b1, b2] = betas;
   check("beta", b1);
   check("beta", b2);
-  const rates = once((g, lr: string, step: string) => ({
-    rate: g.div(lr, g.sub(1, g.pow(g.scalar(b1), step))),
-    root: g.op("Sqrt", [g.sub(1, g.pow(g.scalar(b2), step))]),
-  }));
   return {
     name: "adamW",
     slots: ["mean", "square"],
     update(g, { weight, gradient, slots: [m = "", v = ""], lr, step, weightDecay }) {
-      const { rate, root } = rates(g, lr, step);
+      const rate = g.div(lr, g.sub(1, g.pow(g.scalar(b1), step)));
+      const root = g.op("Sqrt", [g.sub(1, g.pow(g.scalar(b2), step))]);
       const mean = towards(g, m, gradient, b1);
       const square = towards(g, v, g.mul(gradient, gradient), b2);
       const spread = g.add(g.div(g.op("Sqrt", [square]), root), epsilon);
@@ -125,19 +122,6 @@ const decay = (g: Emitter, weight: string, lambda: number): Operand => (lambda =
 /** (1 − ηλ)·w */
 const decayed = (g: Emitter, weight: string, lr: string, lambda: number): string =>
   lambda === 0 ? weight : g.mul(weight, g.sub(1, g.mul(lr, lambda)));
-
-/** What depends on a few values alone, emitted once a graph. */
-function once<T>(make: (g: Emitter, ...names: [string, string]) => T): typeof make {
-  const made = new WeakMap<Emitter["edit"], Map<string, T>>();
-  return (g, ...names) => {
-    const known = made.get(g.edit) ?? new Map<string, T>();
-    made.set(g.edit, known);
-    const key = names.join("\n");
-    const value = known.get(key) ?? make(g, ...names);
-    known.set(key, value);
-    return value;
-  };
-}
 
 function check(name: string, value: number): void {
   if (!(value >= 0 && value < 1)) throw wrong(`A ${name} of ${value}`, "It can be from 0 to below 1.");
