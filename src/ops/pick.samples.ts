@@ -33,6 +33,12 @@ const looked: readonly Sample[] = [
   { op: "GatherND", inputs: [x, drawn(1, 5, 2)] },
   { op: "GatherND", inputs: [x, drawn(2, 2, 3, 1)], attrs: { batch_dims: int(1) } },
   { op: "GatherND", inputs: [x, drawn(1, 3)] },
+  { op: "GatherND", inputs: [x, { shape: [4, 2], dtype: "int64", values: [1, -1, 0, 2, 1, 2, -2, 0] }] },
+  {
+    op: "GatherND",
+    inputs: [x, { shape: [2, 3, 2], dtype: "int64", values: [0, -1, 2, 3, -3, 3, 1, 1, -2, 1, 2, 0] }],
+    attrs: { batch_dims: int(1) },
+  },
   { op: "GatherND", inputs: [tuples([2, 3], 1, 2, 3, 4, 5, 6), tuples([2, 1], 1, 0)] },
   { op: "GatherND", inputs: [tuples([2, 3], 1, 2, 3, 4, 5, 6), tuples([3, 2], 1, 2, 0, 0, -1, -3)] },
 ];
@@ -60,6 +66,13 @@ const written: readonly Sample[] = [
   { op: "ScatterElements", inputs: [x, drawn(1, 2, 2, 3), { shape: [2, 2, 3] }], attrs: { reduction: string("add") } },
   { op: "ScatterND", inputs: [x, tuples([2, 2], 0, 1, 1, 2), { shape: [2, 4] }] },
   { op: "ScatterND", inputs: [x, drawn(1, 3, 1), { shape: [3, 3, 4] }], attrs: { reduction: string("max") } },
+  { op: "ScatterND", inputs: [x, drawn(1, 3, 1), { shape: [3, 3, 4] }], attrs: { reduction: string("add") } },
+  {
+    op: "ScatterElements",
+    inputs: [x, drawn(1, 2, 2, 3), { shape: [2, 2, 3], low: 1, high: 2 }],
+    attrs: { reduction: string("mul") },
+  },
+  { op: "ScatterElements", inputs: [x, drawn(1, 2, 2, 3), { shape: [2, 2, 3] }], attrs: { reduction: string("min") } },
   { op: "ScatterND", inputs: [int64s(5, 6, 7, 8), tuples([2, 1], 1, -1), int64s(1, 2)] },
   { op: "ScatterND", inputs: [tuples([2, 2], 1, 2, 3, 4), tuples([1, 1], 1), tuples([1, 2], 8, 9)] },
   { op: "ScatterND", inputs: [tuples([2, 2], 1, 2, 3, 4), tuples([2, 2], 0, 1, 1, 0), int64s(8, 9)] },
