@@ -1,3 +1,12 @@
 import type { Gradients } from "./gradient.ts";
 
-export const randomGradients: Gradients = {};
+const DRAWN = { none: "its numbers are drawn at random" };
+
+export const randomGradients: Gradients = {
+  Bernoulli: DRAWN,
+  Multinomial: DRAWN,
+  RandomNormal: DRAWN,
+  RandomNormalLike: DRAWN,
+  RandomUniform: DRAWN,
+  RandomUniformLike: DRAWN,
+};
