@@ -1,3 +1,12 @@
 import type { Gradients } from "./gradient.ts";
 
-export const controlGradients: Gradients = {};
+const inner = {
+  missing:
+    "it runs graphs of its own, which are not differentiated; fold constants to unroll it, or train the part behind it",
+};
+
+export const controlGradients: Gradients = {
+  If: inner,
+  Loop: inner,
+  Scan: inner,
+};
