@@ -1,8 +1,8 @@
 import { MinnowError } from "../errors.ts";
 import { elements, type Tensor, viewOf } from "../ir/tensor.ts";
 
-/** Bits a level may have; 3-bit levels are stored in 4 bits. */
-export type LevelBits = 2 | 3 | 4 | 8;
+/** Bits a level may have; 3-bit levels are stored in 4 bits, 7-bit ones in 8. */
+export type LevelBits = 2 | 3 | 4 | 7 | 8;
 
 /** What a row of a matrix is rounded to: value = (level − zero point)·scale, a scale for each block of the row. */
 export interface Grid {

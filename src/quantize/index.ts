@@ -1,4 +1,5 @@
 export { calibrate } from "./calibrate.ts";
+export { type QuantizeDynamicOptions, quantizeDynamic } from "./dynamic.ts";
 export { rangesBy } from "./ranges.ts";
 export { type SensitivityOptions, sensitivity } from "./sensitivity.ts";
 export { quantizeStatic } from "./static.ts";

@@ -11,7 +11,7 @@ import {
 } from "./blocks.ts";
 
 /** The bits a level takes in a file: there is no 3-bit type. */
-export const storedBits = (bits: LevelBits): 2 | 4 | 8 => (bits === 3 ? 4 : bits);
+export const storedBits = (bits: LevelBits): 2 | 4 | 8 => (bits === 3 ? 4 : bits === 7 ? 8 : bits);
 
 /** What is added to levels so that their middle is that of the stored type. */
 const lift = (bits: LevelBits): number => 2 ** (storedBits(bits) - 1) - 2 ** (bits - 1);
@@ -143,7 +143,7 @@ function packRow(
   start: number,
 ): void {
   if (bits === 8) {
-    for (let i = 0; i < count; i++) to[start + i] = from[at + i]!;
+    for (let i = 0; i < count; i++) to[start + i] = from[at + i]! + up;
   } else if (bits === 4) {
     const pairs = count >> 1;
     for (let i = 0; i < pairs; i++) to[start + i] = (from[at + 2 * i]! + up) | ((from[at + 2 * i + 1]! + up) << 4);
@@ -156,12 +156,26 @@ function setLevel(to: Uint8Array, start: number, index: number, level: number, b
   to[start + (bit >> 3)]! |= level << (bit & 7);
 }
 
+/** Levels in the tensor's own shape and order, as DequantizeLinear and Cast read them: see {@link packLevels}. */
+export const packInPlace = (packer: Packer, packing: Packing): Promise<PackedMatrix> =>
+  packLevels(packer, packing, { shape: packing.matrix.weight.shape, turned: packing.matrix.turned });
+
+/** The shape levels are written in, and whether the columns of the matrix come first there. */
+export interface Layout {
+  readonly shape: readonly number[];
+  readonly turned: boolean;
+}
+
 /**
- * Levels in the tensor's own shape and order, as DequantizeLinear and Cast read them, in 2, 4 or 8 bits. Scales and zero
- * points [blocks, rows] where the matrix is turned, else [rows, blocks]. Symmetric: signed levels and no zero points.
+ * Levels in 2, 4 or 8 bits, row-major, sub-byte ones packed. Scales and zero points [blocks, rows] where the layout is
+ * turned, else [rows, blocks]. Symmetric: signed levels and no zero points.
  */
-export async function packInPlace(packer: Packer, { matrix, grid, rounding }: Packing): Promise<PackedMatrix> {
-  const { rows, columns, turned, weight } = matrix;
+export async function packLevels(
+  packer: Packer,
+  { matrix, grid, rounding }: Packing,
+  { shape, turned }: Layout,
+): Promise<PackedMatrix> {
+  const { rows, columns } = matrix;
   const bits = storedBits(grid.bits);
   const blocks = Math.ceil(columns / grid.blockSize);
   const dtype: DType = `${grid.symmetric ? "int" : "uint"}${bits}`;
@@ -172,7 +186,7 @@ export async function packInPlace(packer: Packer, { matrix, grid, rounding }: Pa
     const up = lift(grid.bits) + (grid.symmetric ? 2 ** (bits - 1) : 0);
     const mask = 2 ** bits - 1;
     await roundMatrix(matrix, grid, rounding, (panel, rounded, count) => {
-      placeLevels(matrix, panel, rounded.levels, levels, { up, mask, bits });
+      placeLevels({ rows, columns, turned }, panel, rounded.levels, levels, { up, mask, bits });
       const first = panel.column / grid.blockSize;
       for (let r = 0; r < panel.rowCount; r++)
         for (let b = 0; b < count; b++) {
@@ -184,11 +198,11 @@ export async function packInPlace(packer: Packer, { matrix, grid, rounding }: Pa
     });
     return [levels, bytesOf(scales), zeros];
   };
-  const shape = turned ? [blocks, rows] : [rows, blocks];
+  const each = turned ? [blocks, rows] : [rows, blocks];
   const types = [
-    { dtype, shape: weight.shape },
-    { dtype: "float32", shape },
-    ...(grid.symmetric ? [] : [{ dtype, shape }]),
+    { dtype, shape },
+    { dtype: "float32", shape: each },
+    ...(grid.symmetric ? [] : [{ dtype, shape: each }]),
   ] as const;
   const [levels, scales, zeroPoints] = await packer.tensors(types, compute);
   return { levels: levels!, scales: scales!, zeroPoints };
@@ -196,7 +210,7 @@ export async function packInPlace(packer: Packer, { matrix, grid, rounding }: Pa
 
 /** Writes a panel's levels where the tensor has them. A signed level is its distance from the middle, in two's complement. */
 function placeLevels(
-  { rows, columns, turned }: Matrix,
+  { rows, columns, turned }: Pick<Matrix, "rows" | "columns" | "turned">,
   { row, rowCount, column, width }: Panel,
   from: RoundedBlocks["levels"],
   to: Uint8Array,

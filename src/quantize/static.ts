@@ -7,6 +7,7 @@ import { measureCorrections } from "./bias-correction.ts";
 import { observe } from "./calibrate.ts";
 import { observeExtrema } from "./extrema.ts";
 import { insertQuantization } from "./insert.ts";
+import { oneOf } from "./options.ts";
 import { type Plan, planOf } from "./plan.ts";
 import { rangesBy } from "./ranges.ts";
 import { METHODS, type QuantizeStaticOptions, type Statistics } from "./types.ts";
@@ -114,12 +115,4 @@ function check(options: QuantizeStaticOptions): void {
       at: "biasCorrection",
       mend: "Give data beside the statistics.",
     });
-}
-
-function oneOf(option: string, value: unknown, choices: readonly string[]): void {
-  if (value === undefined || choices.includes(value as string)) return;
-  throw new MinnowError(`It is ${JSON.stringify(value)}; it can be ${choices.join(", ")}.`, {
-    code: "quantize/option",
-    at: option,
-  });
 }

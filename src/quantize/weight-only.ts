@@ -1,18 +1,19 @@
 import { MinnowError } from "../errors.ts";
-import { int, intAttr, mapSubgraphs, subgraphs } from "../ir/attrs.ts";
-import { edit, type GraphEdit } from "../ir/edit.ts";
-import type { Attrs, Graph, Model, Node } from "../ir/graph.ts";
+import { int, intAttr } from "../ir/attrs.ts";
+import type { Attrs, Model, Node } from "../ir/graph.ts";
 import { elements, int64s, type Tensor } from "../ir/tensor.ts";
-import { namesOf, titleOf } from "../ir/walk.ts";
+import { titleOf } from "../ir/walk.ts";
 import { inferModel } from "../ops/infer.ts";
 import { type Change, type Json, type Pass, type PassResult, upgrade } from "../passes/index.ts";
 import { merged } from "../passes/pass.ts";
 import { type Grid, type Matrix, matrixOf, type Rounding } from "./blocks.ts";
+import { oneOf } from "./options.ts";
 import { type PackedMatrix, Packer, packBlocks, packBnb4, packInPlace, storedBits } from "./packed.ts";
 import { matcher } from "./plan.ts";
 import { type Product, productOf } from "./products.ts";
 import { ROUNDINGS, type RoundingMethod } from "./rounding/index.ts";
 import { FP4, NF4, roundToTable } from "./rounding/table.ts";
+import { constantIn, ownerOf, type Scope, visitScopes } from "./scopes.ts";
 
 /** Options of {@link quantizeWeights}, in ONNX Runtime's words. */
 export interface QuantizeWeightsOptions {
@@ -66,13 +67,6 @@ export function quantizeWeights(options: QuantizeWeightsOptions = {}): Pass {
   return { name: "quantizeWeights", options: options as Json, run: (model) => new WeightQuantizer(options).run(model) };
 }
 
-/** A graph while it is changed, and the one around it. */
-interface Scope {
-  readonly graph: Graph;
-  readonly edit: GraphEdit;
-  readonly around: Scope | undefined;
-}
-
 class WeightQuantizer {
   readonly #options: QuantizeWeightsOptions;
   readonly #grid: Grid;
@@ -80,8 +74,8 @@ class WeightQuantizer {
   readonly #table: keyof typeof TABLES | undefined;
   readonly #packer = new Packer(KEPT_BYTES);
   readonly #changes: Change[] = [];
-  /** What was packed already, by weight and by how it lies. */
-  readonly #packed = new Map<Tensor, Map<string, { names: readonly string[] }>>();
+  /** Names of what was packed, by the graph that has the weight, and by the weight and how it lies. */
+  readonly #packed = new Map<Scope, Map<string, readonly string[]>>();
   #model!: Model;
   #excluded!: (node: Node) => boolean;
 
@@ -103,32 +97,15 @@ class WeightQuantizer {
     const { model, changes } = await upgrade(opset === undefined ? {} : { to: opset }).run(given);
     this.#model = model;
     this.#excluded = matcher(this.#options.nodesToExclude ?? [], model);
-    const graph = await this.#visit(model.graph, undefined, namesOf(model.graph));
+    const graph = await visitScopes(model.graph, (node, scope) => this.#node(node, scope));
     const all = merged([...changes, ...this.#changes]);
     if (graph === model.graph) return { model: given, changes: merged(this.#changes) };
     const opsets = this.#qdq ? model.opsets : new Map([[MICROSOFT, 1], ...model.opsets]);
     return { model: { ...model, graph, opsets, irVersion: Math.max(4, model.irVersion) }, changes: all };
   }
 
-  async #visit(graph: Graph, around: Scope | undefined, names: Set<string>): Promise<Graph> {
-    const scope: Scope = { graph, edit: edit(graph, names), around };
-    for (const node of graph.nodes) {
-      const inside = subgraphs(node);
-      if (inside.length === 0) await this.#node(node, scope);
-      else {
-        const visited = new Map<Graph, Graph>();
-        for (const inner of inside) visited.set(inner.graph, await this.#visit(inner.graph, scope, names));
-        const next = mapSubgraphs(node, (inner) => visited.get(inner) ?? inner);
-        if (next !== node) scope.edit.change(node, { attrs: next.attrs });
-      }
-    }
-    for (const name of graph.weights.keys())
-      if (scope.edit.readersOf(name).length === 0 && !scope.edit.isOutput(name)) scope.edit.removeWeight(name);
-    return scope.edit.done();
-  }
-
   async #node(node: Node, scope: Scope): Promise<void> {
-    const constant = (name: string) => owner(scope, name)?.edit.constant(name);
+    const constant = (name: string) => constantIn(scope, name);
     const found = productOf(node, this.#model, inferModel(this.#model), constant) ?? this.#tableOf(node, constant);
     if (found === undefined) return;
     const why = "why" in found ? found.why : this.#refusal(found.matrix, node);
@@ -219,7 +196,7 @@ class WeightQuantizer {
   /** Puts DequantizeLinear where the weight was, under its name, for all who read it. */
   async #dequantize(matrix: Matrix, scope: Scope): Promise<void> {
     const { name, turned } = matrix;
-    const home = owner(scope, name)!;
+    const home = ownerOf(scope, name)!;
     const inputs = await this.#names(matrix, scope, packInPlace);
     if (home.edit.constant(name) === undefined) return;
     home.edit.removeWeight(name);
@@ -239,36 +216,29 @@ class WeightQuantizer {
     scope: Scope,
     pack: (packer: Packer, packing: { matrix: Matrix; grid: Grid; rounding: Rounding }) => Promise<PackedMatrix>,
   ): Promise<readonly string[]> {
-    const byLayout = this.#packed.get(matrix.weight) ?? new Map<string, { names: readonly string[] }>();
-    this.#packed.set(matrix.weight, byLayout);
+    const home = ownerOf(scope, matrix.name)!;
+    const packed = this.#packed.get(home) ?? new Map<string, readonly string[]>();
+    this.#packed.set(home, packed);
     const layout = `${matrix.name} ${matrix.turned}`;
-    const known = byLayout.get(layout);
-    if (known !== undefined) return known.names;
-    const { edit: home } = owner(scope, matrix.name)!;
+    const known = packed.get(layout);
+    if (known !== undefined) return known;
     const { levels, scales, zeroPoints } = await pack(this.#packer, {
       matrix,
       grid: this.#grid,
       rounding: this.#rounding,
     });
-    const names = [home.weight(`${matrix.name}_q${this.#grid.bits}`, levels), home.weight(`${matrix.name}_s`, scales)];
-    if (zeroPoints !== undefined) names.push(home.weight(`${matrix.name}_z`, zeroPoints));
-    byLayout.set(layout, { names });
+    const names = [
+      home.edit.weight(`${matrix.name}_q${this.#grid.bits}`, levels),
+      home.edit.weight(`${matrix.name}_s`, scales),
+    ];
+    if (zeroPoints !== undefined) names.push(home.edit.weight(`${matrix.name}_z`, zeroPoints));
+    packed.set(layout, names);
     return names;
   }
 
   #note(what: string, node: Node): void {
     this.#changes.push({ what, at: titleOf(node) });
   }
-}
-
-/** The innermost graph that defines a constant. */
-function owner(scope: Scope, name: string): Scope | undefined {
-  for (let at: Scope | undefined = scope; at !== undefined; at = at.around) {
-    if (at.graph.weights.has(name)) return at;
-    if (at.graph.inputs.some((input) => input.name === name)) return undefined;
-    if (at.graph.nodes.some((node) => node.outputs.includes(name))) return undefined;
-  }
-  return undefined;
 }
 
 function check(options: QuantizeWeightsOptions): void {
@@ -289,12 +259,4 @@ function check(options: QuantizeWeightsOptions): void {
     wrong("levels", `${options.levels} is for products in the format QOperator, in 4 bits.`, "Leave the others out.");
   if (options.embeddings === true && bits === 2 && quantFormat === "QOperator")
     wrong("embeddings", "ONNX Runtime picks rows from tables of 4 and 8 bits, not of 2.", "Leave embeddings in float.");
-}
-
-export function oneOf(option: string, value: unknown, choices: readonly unknown[]): void {
-  if (value === undefined || choices.includes(value)) return;
-  throw new MinnowError(`It is ${JSON.stringify(value)}; it can be ${choices.join(", ")}.`, {
-    code: "quantize/option",
-    at: option,
-  });
 }
