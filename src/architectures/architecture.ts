@@ -25,7 +25,7 @@ export interface TextOptions {
   /** Channels of a token; a multiple of `heads`. */
   readonly dimension: number;
   readonly heads: number;
-  /** Heads of keys and values; a divisor of `heads`. */
+  /** Heads of keys and values, a divisor of `heads`; 0 for as many. */
   readonly kvHeads: number;
   /** Channels in the middle of a feed-forward network. */
   readonly inner: number;

@@ -12,9 +12,15 @@ export function positionsOf(net: Net, tokens: Value): Value {
   if (length !== undefined && isKnown(length))
     return net.constant(`positions_${length}`, int64s(Array.from({ length }, (_, i) => i)));
   const shape = net.op("Shape", [tokens], { name: "length", attrs: { start: int(1), end: int(2) } });
-  const [zero, one] = [0, 1].map((n) => net.constant(`int_${n}`, tensorFrom("int64", [], [n])));
-  return net.op("Range", [zero, net.op("Squeeze", [shape], { name: "length" }), one], { name: "positions" });
+  return rangeOf(net, net.op("Squeeze", [shape], { name: "length" }), "positions");
 }
+
+/** 0, 1 … up to a number, which is not included. */
+const rangeOf = (net: Net, end: Value, name: string): Value =>
+  net.op("Range", [integer(net, 0), end, integer(net, 1)], { name });
+
+/** A constant whole number. */
+const integer = (net: Net, value: number): Value => net.constant(`int_${value}`, tensorFrom("int64", [], [value]));
 
 /** Which keys count: true for the ones of a mask [N, T] (int64), false for the zeros of padding; [N, 1, 1, T]. */
 export function paddingMask(net: Net, mask: Value): Value {
@@ -83,11 +89,8 @@ export interface Rotation {
  * arXiv:2104.09864, section 3.2.2). `positions` is [T].
  */
 export function rotaryEmbedding(net: Net, positions: Value, size: number, theta = 10_000): Rotation {
-  const pairs = int64s(Array.from({ length: size / 2 }, (_, i) => i));
-  const index = net.op("Cast", [net.constant(`rotary_pairs_${size}`, pairs)], {
-    name: "rotary",
-    attrs: { to: int(FLOAT) },
-  });
+  const pairs = rangeOf(net, integer(net, size / 2), "rotary");
+  const index = net.op("Cast", [pairs], { name: "rotary", attrs: { to: int(FLOAT) } });
   const frequencies = net.op("Exp", [net.mul(index, net.scalar((-2 * Math.log(theta)) / size), "rotary")], {
     name: "rotary",
   });
@@ -145,7 +148,4 @@ export function swiGlu(net: Net, x: Value, inner: number): Value {
 
 /** The first token's state of [N, T, C]: [N, C]. */
 export const firstToken = (net: Net, x: Value): Value =>
-  net.op("Gather", [x, net.constant("int_0", tensorFrom("int64", [], [0]))], {
-    name: "first_token",
-    attrs: { axis: int(1) },
-  });
+  net.op("Gather", [x, integer(net, 0)], { name: "first_token", attrs: { axis: int(1) } });

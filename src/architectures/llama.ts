@@ -83,7 +83,8 @@ export function llama(options: ArchitectureOptions & TextOptions & LlamaOptions)
 }
 
 /** Heads of keys and values for this many heads, as many serving each as in the net that was not widened. */
-function groupsOf({ heads, kvHeads }: Pick<TextOptions, "heads" | "kvHeads">, scaledHeads: number): number {
+function groupsOf({ heads, kvHeads: given }: Pick<TextOptions, "heads" | "kvHeads">, scaledHeads: number): number {
+  const kvHeads = given || heads;
   if (heads % kvHeads !== 0)
     throw new MinnowError(`${heads} heads cannot share ${kvHeads} heads of keys and values.`, {
       code: "architectures/heads",
@@ -100,7 +101,7 @@ const SMALL = {
   layers: 6,
   dimension: 288,
   heads: 6,
-  kvHeads: 6,
+  kvHeads: 0,
   inner: 768,
   width: 1,
   depth: 1,
