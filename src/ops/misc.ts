@@ -25,7 +25,7 @@ const compress = defineOp({
   infer: (n) => {
     const x = required(n, 0);
     const kept = numbersOf(n.inputs[1])?.filter((v) => v !== 0).length;
-    if (!n.has("axis")) return [fact(x.dtype, [UNKNOWN])];
+    if (!n.has("axis")) return [fact(x.dtype, [kept ?? UNKNOWN])];
     if (x.shape === undefined) return [fact(x.dtype)];
     const axis = axisOf(n, n.int("axis", 0), x.shape.length);
     return [
