@@ -36,6 +36,12 @@ export const samples: readonly Sample[] = [
   attention([x(2, 3, 4, 8), x(2, 3, 5, 8), x(2, 3, 5, 6), x(2, 1, 4, 5)]),
   attention([x(2, 3, 4, 8), x(2, 3, 5, 8), x(2, 3, 5, 6), x(3, 4, 5)], { scale: float(0.4) }),
   attention([x(2, 3, 4, 8), x(2, 3, 5, 8), x(2, 3, 5, 6), x(4, 5), undefined, undefined, whole([2], 5, 3)]),
+  attention(
+    [x(2, 4, 24), x(2, 5, 12), x(2, 5, 8), x(2, 1, 4, 7), x(2, 2, 2, 6), x(2, 2, 2, 4)],
+    { q_num_heads: int(4), kv_num_heads: int(2), softcap: float(1.5), qk_matmul_output_mode: int(2) },
+    4,
+  ),
+  attention([x(2, 4, 3, 8), x(2, 2, 5, 8), x(2, 2, 5, 6)], { qk_matmul_output_mode: int(3), is_causal: int(1) }, 4),
   { op: "RotaryEmbedding", opset: 23, inputs: [x(2, 2, 3, 8), table(), table(), positions] },
   {
     op: "RotaryEmbedding",

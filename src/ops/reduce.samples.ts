@@ -49,12 +49,34 @@ const along = ["Hardmax", "LogSoftmax", "Softmax"].flatMap((op): Sample[] => [
   { op, inputs: [x], attrs: { axis: int(1) } },
 ]);
 
+/** Numbers of both signs. */
+const signed = [
+  "ReduceL1",
+  "ReduceL2",
+  "ReduceLogSumExp",
+  "ReduceMax",
+  "ReduceMin",
+  "ReduceProd",
+  "ReduceSumSquare",
+].flatMap((op): Sample[] => [
+  { op, inputs: [{ shape: [2, 3, 4] }, int64s(1, 2)] },
+  { op, inputs: [{ shape: [2, 3] }], attrs: { noop_with_empty_axes: int(1) } },
+]);
+
+/** None, one and two zeros in a row. */
+const zeros: SampleInput = { shape: [3, 4], values: [2, 3, 0.5, -1, 2, 0, 0.5, -1, 0, 3, 0, -1] };
+
 export const samples: readonly Sample[] = [
   ...reductions,
   ...folded,
   ...positions,
   ...along,
   { op: "ReduceMax", inputs: [{ shape: [2, 3, 4], high: -0.2 }, int64s(1)] },
+  ...signed,
+  { op: "ReduceProd", inputs: [zeros, int64s(1)] },
+  { op: "ReduceProd", inputs: [{ shape: [2, 2], values: [2, 0, -1, 3] }] },
+  { op: "CumProd", opset: 26, inputs: [zeros, scalar(-1)], attrs: { exclusive: int(1) } },
+  { op: "CumProd", opset: 26, inputs: [zeros, scalar(1)], attrs: { reverse: int(1) } },
   { op: "CumProd", opset: 26, inputs: [x, scalar(1)] },
   { op: "CumProd", opset: 26, inputs: [x, scalar(1)], attrs: { exclusive: int(1), reverse: int(1) } },
   { op: "CumSum", inputs: [x, scalar(1)] },
