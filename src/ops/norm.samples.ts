@@ -31,7 +31,7 @@ export const samples: readonly Sample[] = [
     attrs: { num_groups: int(3), epsilon: float(0.01), stash_type: int(1) },
   },
   { op: "LRN", inputs: [x(2, 5, 4, 4)], attrs: { size: int(3), alpha: float(0.1), beta: float(0.5), bias: float(2) } },
-  { op: "LRN", inputs: [x(2, 5, 3)], attrs: { size: int(5), alpha: float(0.5) } },
+  { op: "LRN", inputs: [x(2, 5, 3, 1)], attrs: { size: int(5), alpha: float(0.5) } },
   { op: "InstanceNormalization", inputs: [x(2, 3, 7), x(3), x(3)] },
   { op: "GroupNormalization", inputs: [x(2, 4, 5), x(4), x(4)], attrs: { num_groups: int(1) } },
   { op: "LpNormalization", inputs: [x(2, 3, 4)], attrs: { axis: int(1), p: int(1) } },
