@@ -37,3 +37,25 @@ export function toBfloat(value: number): number {
   if (Number.isNaN(value)) return 0x7fc0;
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
+
+/** {@link toHalf} of many numbers, quickly. */
+export function toHalves(values: Float32Array, into: Uint16Array): void {
+  const all = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < all.length; i++) {
+    const bits = all[i]!;
+    const exponent = (bits >>> 23) & 0xff;
+    // Between the smallest normal float16 and what rounds to infinity, the mantissa is cut to 10 bits, ties to even.
+    if (exponent > 112 && exponent < 143)
+      into[i] = ((bits >>> 16) & 0x8000) | (((bits & 0x7fffffff) - 0x38000000 + 0xfff + ((bits >>> 13) & 1)) >>> 13);
+    else into[i] = toHalf(values[i]!);
+  }
+}
+
+/** {@link toBfloat} of many numbers, quickly. */
+export function toBfloats(values: Float32Array, into: Uint16Array): void {
+  const all = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < all.length; i++) {
+    const bits = all[i]!;
+    into[i] = (bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+  }
+}

@@ -1,5 +1,6 @@
 export { calibrate } from "./calibrate.ts";
 export { type QuantizeDynamicOptions, quantizeDynamic } from "./dynamic.ts";
+export { type ConvertFloat16Options, convertFloat16 } from "./float16.ts";
 export { rangesBy } from "./ranges.ts";
 export { type SensitivityOptions, sensitivity } from "./sensitivity.ts";
 export { quantizeStatic } from "./static.ts";
