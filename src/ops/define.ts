@@ -91,6 +91,8 @@ export interface OpRule {
   readonly quant?: QuantRule;
   /** Inputs that are running statistics: float weights, but no parameters. */
   readonly statistics?: readonly number[];
+  /** The input that scales every channel of what was normalized: where it is near 0, the channel says little. */
+  readonly scale?: number;
   /** Same inputs, same outputs: false for random numbers. Default true. */
   readonly deterministic?: boolean;
 }

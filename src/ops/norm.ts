@@ -40,6 +40,7 @@ const batchNormalization = defineOp({
     return `${x},c,c,c,c -> ${x}`;
   },
   statistics: [3, 4],
+  scale: 1,
 });
 
 const instanceNormalization = defineOp({
@@ -53,6 +54,7 @@ const instanceNormalization = defineOp({
     const rank = n.inputs[0]?.shape?.length;
     return rank === undefined ? NO_RANK : `nc${spread(rank, "~")},c,c -> nc${spread(rank, "~")}`;
   },
+  scale: 1,
 });
 
 /** Letters of x with those from `axis` on counted, and the part that scale and bias have. */
@@ -96,6 +98,7 @@ const layerNormalization = defineOp({
     const inputs = n.node.inputs.map((name, i) => (name === "" ? "" : i === 0 ? said.x : said.part(i)));
     return `${inputs.join(",")} -> ${[said.x, said.kept, said.kept].slice(0, n.outputs).join(",")}`;
   },
+  scale: 1,
 });
 
 const rmsNormalization = defineOp({
@@ -103,6 +106,7 @@ const rmsNormalization = defineOp({
   since: 23,
   infer: (n) => [fact(required(n, 0).dtype, required(n, 0).shape)],
   axes: layerNormalization.axes as NonNullable<OpRule["axes"]>,
+  scale: 1,
 });
 
 /** x [N, C, …] in num_groups groups of channels; scale and bias [C] (from opset 21 on). */
@@ -119,6 +123,7 @@ const groupNormalization = defineOp({
     const x = `n(g~i)${spread(rank, "~")}`;
     return { map: `${x},(gi),(gi) -> ${x}`, sizes: { g: n.int("num_groups", 1) }, holds: { num_groups: "g" } };
   },
+  scale: 1,
 });
 
 /** Normalizes x + skip (+ bias) over the last axis: x, skip, gamma, beta (not of the simplified one), bias. Gives the sum too. */
@@ -141,6 +146,7 @@ const skipNormalization = (name: string): OpRule =>
       const inputs = n.node.inputs.map((input, i) => (input === "" ? "" : i === 0 ? said.x : said.part(i)));
       return `${inputs.join(",")} -> ${[said.x, said.kept, said.kept, said.x].slice(0, n.outputs).join(",")}`;
     },
+    scale: 2,
   });
 
 const same = (name: string, since: number, frozen: (n: Mapped) => string): OpRule =>

@@ -6,8 +6,9 @@ import type { Model, Node } from "../ir/graph.ts";
 import { int64s, type Tensor, tensorFrom } from "../ir/tensor.ts";
 import { removeDeadCode } from "../passes/index.ts";
 import { type Axis, keep, type Masks, sizeAfter, sizeOf } from "./axis.ts";
-import { COUNTED_ANEW, type Derivation, type Flow, type Held, heldOf } from "./derive.ts";
+import type { Derivation, Flow } from "./derive.ts";
 import { gathered, type Keeps } from "./gather.ts";
+import { attrsAfter, COUNTED_ANEW, type Held, heldAfter, heldBefore, heldOf } from "./held.ts";
 
 /**
  * Cuts indices out of groups: every weight keeps the positions that stay along all its axes, and the numbers that nodes
@@ -85,35 +86,24 @@ class Holder {
 
   renew(): void {
     const { node, rule, letters } = this.#flow;
+    const attrs = attrsAfter(this.#d, this.#flow, this.#masks);
+    if (attrs !== node.attrs) this.#edit.change(this.#node, { attrs });
     for (const [at, said] of Object.entries(rule.holds ?? {})) {
-      const index = /^\d+$/.test(at) ? Number(at) : undefined;
-      if (said === COUNTED_ANEW) this.#indices(index ?? 0);
-      else {
-        const held = heldOf(this.#d, node, letters, said);
-        const isSame = held.every((h) => this.#before(h) === this.#after(h));
-        if (isSame) continue;
-        if (index !== undefined) this.#input(index, held, said);
-        else this.#attribute(at, held);
-      }
+      if (!/^\d+$/.test(at)) continue;
+      if (said === COUNTED_ANEW) this.#indices(Number(at));
+      else this.#input(Number(at), heldOf(this.#d, node, letters, said), said);
     }
   }
 
-  #before = (held: Held): number => (typeof held === "number" ? held : sizeOf(held));
-  #after = (held: Held): number => (typeof held === "number" ? held : sizeAfter(held, this.#masks));
+  #isSame = (held: Held): boolean => heldBefore(held) === heldAfter(held, this.#masks);
 
   get #node(): Node {
     return this.#edit.current(this.#flow.node) as Node;
   }
 
-  #attribute(name: string, held: readonly Held[]): void {
-    const numbers = held.map(this.#after);
-    const old = this.#node.attrs[name];
-    const attr = old?.type === "ints" ? { ...old, value: numbers } : int(numbers[0] as number);
-    this.#edit.change(this.#node, { attrs: { ...this.#node.attrs, [name]: attr } });
-  }
-
   /** Numbers in an input: a constant of the node's own, or where some depend on a symbolic size, joined with those. */
   #input(index: number, held: readonly Held[], said: string | readonly string[]): void {
+    if (held.every(this.#isSame)) return;
     const name = this.#node.inputs[index] ?? "";
     const fact = this.#d.facts.get(name);
     const old = fact?.value ?? [];
@@ -123,8 +113,8 @@ class Holder {
     const offset = held.length - old.length;
     const entries = old.map((was, i) => {
       const own = held[i + offset] as Held;
-      const open = !isKnown(shape?.[i + offset] ?? was) || this.#before(own) === this.#after(own);
-      return open ? was : this.#after(own);
+      const stays = !isKnown(shape?.[i + offset] ?? was) || this.#isSame(own);
+      return stays ? was : heldAfter(own, this.#masks);
     });
     if (entries.every(isKnown)) {
       const { dtype = "int64", shape: form = [entries.length] } = fact ?? {};

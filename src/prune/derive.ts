@@ -7,6 +7,7 @@ import { type AxisPattern, type AxisTerm, axesOf, lettersOf, type Mark, sizesOf,
 import type { AxesRule, Fact, Mapped } from "../ops/define.ts";
 import { applied, type Facts, inferModel } from "../ops/infer.ts";
 import { type Axis, count, freeze, ONE, unify, type Var, variable } from "./axis.ts";
+import { COUNTED_ANEW, heldOf } from "./held.ts";
 
 /** How an axis of an input is reduced: summed, averaged, or its extremum taken. */
 export interface Contraction {
@@ -297,25 +298,3 @@ function reducedLetters(term: AxisTerm, mark?: Mark): { letter: string; kind: Co
   if (term.kind === "product" || term.kind === "sum") return term.of.flatMap((part) => reducedLetters(part, own));
   return term.kind === "letter" ? [{ letter: term.letter, kind: own ?? "+" }] : [];
 }
-
-/** One number a node holds: itself, or the axis whose size it is. */
-export type Held = number | Axis;
-
-/** The numbers that a node holds, as `holds` of {@link AxesRule} says them; not those of indices counted anew. */
-export function heldOf(
-  d: Pick<Derivation, "axes">,
-  node: Node,
-  letters: ReadonlyMap<string, Axis>,
-  said: string | readonly string[],
-): Held[] {
-  return (typeof said === "string" ? [said] : said).flatMap((expression): Held[] => {
-    const output = /^@(\d+)$/.exec(expression)?.[1];
-    if (output !== undefined) return [...(d.axes.get(node.outputs[Number(output)] ?? "") ?? [])];
-    if (/^-?\d+$/.test(expression)) return [Number(expression)];
-    const product = (text: string): Axis => ({ prod: [...text].map((letter) => letters.get(letter) ?? ONE) });
-    return [{ cat: expression.split("+").map(product) }];
-  });
-}
-
-/** Said of `holds`: indices, which are counted anew. */
-export const COUNTED_ANEW = "#";

@@ -1,6 +1,6 @@
 import { isFloat } from "../ir/dtype.ts";
 import { elements } from "../ir/tensor.ts";
-import { type Axis, frozenReason, leaves, sizeOf, terms, type Var } from "./axis.ts";
+import { type Axis, frozenReason, indicesOf, leaves, sizeOf, terms, type Var } from "./axis.ts";
 import type { Derivation } from "./derive.ts";
 
 /** An axis of a float weight that a group runs along. */
@@ -118,4 +118,34 @@ function covered(weights: readonly { size: number; free: readonly number[] }[]):
     two += size * (1 - none - just);
   }
   return { one: one / Math.max(1, all), two: two / Math.max(1, all) };
+}
+
+/** A member with the group it belongs to and its place in it. */
+export interface Membership {
+  readonly group: Group;
+  readonly member: Member;
+  readonly place: number;
+}
+
+/** The members of all groups by the weight they are of. */
+export function membersByWeight(groups: readonly Group[]): Map<string, Membership[]> {
+  const out = new Map<string, Membership[]>();
+  for (const group of groups)
+    for (const [place, member] of group.members.entries()) {
+      const list = out.get(member.weight) ?? [];
+      list.push({ group, member, place });
+      out.set(member.weight, list);
+    }
+  return out;
+}
+
+/** What stands at the positions of a member's axis, added up by the index of the group that they belong to. */
+export function folded(d: Derivation, { variable, size }: Group, { weight, axis }: Member, along: Float64Array) {
+  const out = new Float64Array(size);
+  const own = d.axes.get(weight)?.[axis];
+  if (own === undefined) return out;
+  indicesOf(own, variable).forEach((index, position) => {
+    if (index >= 0) out[index] = (out[index] as number) + (along[position] as number);
+  });
+  return out;
 }
