@@ -97,8 +97,13 @@ export type Gradient = (g: Backward) => readonly (string | undefined)[];
 /**
  * The gradient of an operator, or why none flows through it: `{ none: "piecewise constant" }` where it is zero or the
  * output is an integer (the path just ends there), `{ missing: … }` where one exists and Minnow does not have it (an error).
+ * `{ as }` says the operator in simpler ones, whose gradients then serve: it emits nodes that compute the same outputs.
  */
-export type GradientRule = Gradient | { readonly none: string } | { readonly missing: string };
+export type GradientRule =
+  | Gradient
+  | { readonly as: (g: Backward) => readonly string[] }
+  | { readonly none: string }
+  | { readonly missing: string };
 
 /** Gradients by key of the operator (`keyOf`). */
 export type Gradients = Readonly<Record<string, GradientRule>>;

@@ -63,7 +63,7 @@ export const samples: readonly Sample[] = [
     inputs: [x(5, 2, 4), ...weights(4, 1), x(1, 24), undefined, x(1, 2, 3), x(1, 2, 3)],
     attrs: {
       direction: string("reverse"),
-      clip: float(0.5),
+      clip: float(0.8),
       hidden_size: int(3),
       activations: words("HardSigmoid", "Tanh", "Tanh"),
       activation_alpha: floats([0.3]),

@@ -56,24 +56,55 @@ export function backward(
   const collected = new Map<string, string[]>([
     [loss, [emitter.expand(emitter.scalar(1, emitter.dtype(loss)), emitter.shape(loss))]],
   ]);
+  pass({ emitter, facts, loss, all: nodes, collected }, nodes, moved);
+  return new Map(wrt.map((name) => [name, total(emitter, collected, name) ?? unreached(name, loss)]));
+}
+
+interface Sweep {
+  readonly emitter: Emitter;
+  readonly facts: Map<string, Fact>;
+  readonly loss: string;
+  /** All nodes of the forward pass, for messages. */
+  readonly all: readonly Node[];
+  /** The gradients each value was given so far. */
+  readonly collected: Map<string, string[]>;
+}
+
+/** Sweeps some nodes from the last to the first. */
+function pass(sweep: Sweep, nodes: readonly Node[], moved: ReadonlySet<string>): void {
+  const { emitter, facts, loss, all, collected } = sweep;
+  const give = (name: string, gradient: string) => {
+    const found = collected.get(name);
+    if (found === undefined) collected.set(name, [gradient]);
+    else found.push(gradient);
+  };
   for (const node of nodes.toReversed()) {
     const wanted = node.inputs.map((name) => moved.has(name));
     if (!wanted.includes(true) || !node.outputs.some((name) => collected.has(name))) continue;
     const rule = gradientOf(node);
-    if (rule === undefined || "missing" in rule) throw noGradient(node, rule?.missing, nodes, loss);
-    if (typeof rule !== "function") continue;
+    if (rule === undefined || "missing" in rule) throw noGradient(node, rule?.missing, all, loss);
+    if ("none" in rule) continue;
     const dys = node.outputs.map((name) => total(emitter, collected, name));
+    if ("as" in rule) {
+      const before = new Set(emitter.edit.nodes());
+      // An emitter of its own: a node shared with what was swept already would not be swept again.
+      const own = new Emitter(emitter.edit, facts, emitter.opsets);
+      const outputs = rule.as(new Backward(node, dys, wanted, own, facts));
+      const made = [...emitter.edit.nodes()].filter((other) => !before.has(other));
+      dys.forEach((gradient, i) => {
+        if (gradient !== undefined) give(outputs[i] as string, gradient);
+      });
+      pass(sweep, made, dependents(made, moved));
+      continue;
+    }
     const g = new Backward(node, dys, wanted, emitter, facts);
     rule(g).forEach((gradient, i) => {
       const name = node.inputs[i];
       if (gradient === undefined || !name || !wanted[i]) return;
       checkShape(g, node, i, gradient);
-      const found = collected.get(name);
-      if (found === undefined) collected.set(name, [gradient]);
-      else found.push(gradient);
+      give(name, gradient);
     });
   }
-  return new Map(wrt.map((name) => [name, total(emitter, collected, name) ?? unreached(name, loss)]));
 }
 
 /** The sum of all gradients a value was given, made once. */
