@@ -1,0 +1,103 @@
+import { bindInputs } from "../data/bind.ts";
+import { type Dataset, isSkipped } from "../data/dataset.ts";
+import { MinnowError } from "../errors.ts";
+import type { Graph } from "../ir/graph.ts";
+import { elements, type TensorData } from "../ir/tensor.ts";
+import { type Augment, mixUp } from "./augment.ts";
+import { LABELS, TARGETS } from "./losses.ts";
+import type { LearningBatch } from "./order.ts";
+import type { TrainStep } from "./step.ts";
+
+/** The feed of that name, or why there is none. */
+type Feeds = TrainStep["feeds"];
+
+/**
+ * The dataset under the names a training step is fed by: the model's inputs, and besides them what the loss asks for, where
+ * the examples themselves hold it under that name.
+ */
+export async function bindTraining(data: Dataset, graph: Graph, feeds: Feeds): Promise<Dataset> {
+  const first = data.prepare === undefined ? await firstExample(data) : {};
+  const own = new Set(graph.inputs.map(({ name }) => name));
+  const more = feeds.filter(({ name }) => !own.has(name) && Object.hasOwn(first, name));
+  const inputs = more.map(({ name, dtype, shape }) => ({ name, type: { kind: "tensor" as const, dtype, shape } }));
+  return bindInputs(data, { ...graph, inputs: [...graph.inputs, ...inputs] });
+}
+
+async function firstExample(data: Dataset): Promise<Readonly<Record<string, TensorData>>> {
+  for (let i = 0; i < Math.min(data.size, 8); i++) {
+    const example = await data.at(i);
+    if (!isSkipped(example)) return example.feeds;
+  }
+  return {};
+}
+
+/** How batches are changed on their way into a step. */
+export interface Change {
+  /** The input that holds pictures. */
+  readonly input: string;
+  readonly augment: Augment;
+  readonly mixup?: number;
+  readonly seed: number;
+}
+
+/** What a step is fed with: the batch, augmented, with its labels or targets as the loss asks for them. */
+export function feedsOf(
+  feeds: Feeds,
+  batch: Pick<LearningBatch, "feeds" | "labels" | "indices">,
+  change?: Change & { readonly epoch: number },
+): Record<string, TensorData> {
+  let given: Readonly<Record<string, TensorData>> = batch.feeds;
+  if (change !== undefined) {
+    const { shape, data } = given[change.input] as TensorData;
+    const pictures = { data: data as Float32Array, shape, indices: batch.indices };
+    change.augment(pictures, change.epoch);
+    const targets = feeds.find(({ name }) => name === TARGETS);
+    if (change.mixup !== undefined && targets !== undefined) {
+      const [, classes = 1] = targets.shape;
+      const mixed = mixUp(pictures, labelsOf(batch), { ...change, alpha: change.mixup, classes });
+      given = { ...given, [TARGETS]: { dtype: "float32", shape: targets.shape, data: mixed } };
+    }
+  }
+  return Object.fromEntries(feeds.map((feed) => [feed.name, given[feed.name] ?? answers(feed, batch)]));
+}
+
+/** Labels, or targets made of them: a 1 at the class, or the label as a number where there is one output. */
+function answers({ name, shape }: Feeds[number], batch: Pick<LearningBatch, "labels" | "indices">): TensorData {
+  if (name !== LABELS && name !== TARGETS)
+    throw new MinnowError(`The loss asks for "${name}", which the data does not have.`, {
+      code: "train/no-feed",
+      mend: `Let every example's feeds hold "${name}".`,
+    });
+  const labels = labelsOf(batch);
+  const each = elements(shape) / labels.length;
+  if (name === LABELS && each === 1) return { dtype: "int64", shape, data: BigInt64Array.from(labels, BigInt) };
+  const [, classes = 1] = shape;
+  if (name === LABELS || (each !== 1 && each !== classes))
+    throw new MinnowError(`The loss asks for "${name}" [${shape}]; the data has one class for each example.`, {
+      code: "train/no-feed",
+      mend: `Let every example's feeds hold "${name}" [${shape.slice(1)}].`,
+    });
+  if (each === 1) return { dtype: "float32", shape, data: Float32Array.from(labels) };
+  const data = new Float32Array(elements(shape));
+  for (const [i, label] of labels.entries()) data[i * classes + label] = 1;
+  return { dtype: "float32", shape, data };
+}
+
+function labelsOf({ labels }: Pick<LearningBatch, "labels">): Int32Array {
+  if (labels !== undefined) return labels;
+  throw new MinnowError("The data has no labels to learn from.", {
+    code: "train/no-labels",
+    mend: "Give one folder for each class, or arrays with y; or a loss that needs none.",
+  });
+}
+
+/** A MinnowError where a label is beyond the classes the model tells apart. */
+export function checkLabels(data: Dataset, classes: number): void {
+  const stranger = data.labels?.find((label) => label < 0 || label >= classes);
+  if (stranger !== undefined)
+    throw new MinnowError(`An example has the class ${stranger}; the model tells ${classes} classes apart.`, {
+      code: "train/labels",
+      at: data.classes?.[stranger],
+      mend: "Check the class folders, --labels and --label-offset, or give the model a head for these classes.",
+    });
+}
