@@ -62,4 +62,31 @@ export const samples: readonly Sample[] = [
     attrs: { coordinate_transformation_mode: string("tf_crop_and_resize"), mode: string("linear") },
   },
   { op: "Resize", inputs: [image, scales(), scales(1, 1, 3, 3)] },
+  ...["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric"].flatMap((mode) =>
+    ["nearest", "linear", "cubic"].map(
+      (interpolation): Sample => ({
+        op: "Resize",
+        inputs: [image, undefined, scales(1, 1, 1.75, 0.6)],
+        attrs: { coordinate_transformation_mode: string(mode), mode: string(interpolation) },
+      }),
+    ),
+  ),
+  ...["round_prefer_ceil", "ceil"].map(
+    (mode): Sample => ({
+      op: "Resize",
+      inputs: [image, undefined, undefined, sizes(2, 3, 6, 3)],
+      attrs: { nearest_mode: string(mode) },
+    }),
+  ),
+  {
+    op: "Resize",
+    inputs: [image, undefined, scales(1, 1, 0.4, 0.6)],
+    attrs: { antialias: int(1), mode: string("cubic"), exclude_outside: int(1) },
+  },
+  {
+    op: "Resize",
+    inputs: [{ shape: [1, 2, 3, 4, 2] }, undefined, scales(1, 1, 2, 1.5, 2)],
+    attrs: { mode: string("linear") },
+  },
+  { op: "Resize", inputs: [{ shape: [3, 4] }, undefined, scales(2, 0.5)], attrs: { mode: string("linear") } },
 ];
