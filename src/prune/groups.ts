@@ -25,6 +25,8 @@ export interface Group {
 /** An axis of a float weight, or part of one, that stays as it is. */
 export interface FrozenAxis {
   readonly weight: string;
+  /** The first node that reads it. */
+  readonly reader: string;
   readonly axis: number;
   readonly reason: string;
 }
@@ -47,7 +49,7 @@ export function groupsOf(derivation: Derivation): Groups {
     shares.push({ size: elements(axes.map(sizeOf)), free: axes.map(freeShare) });
     for (const [axis, own] of axes.entries()) {
       const reason = frozenPart(own);
-      if (reason !== undefined) frozen.push({ weight, axis, reason });
+      if (reason !== undefined) frozen.push({ weight, reader, axis, reason });
       for (const [variable, positions] of positionsByVariable(own)) {
         const group = found.get(variable) ?? { name: `${reader} [${axis}]`, members: [] };
         found.set(variable, group);
