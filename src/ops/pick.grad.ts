@@ -1,5 +1,6 @@
 import { int, string } from "../ir/attrs.ts";
 import type { Backward, Gradients } from "./gradient.ts";
+import { gridSampled } from "./grid.grad.ts";
 import { addedAt, oneHot, scatterElements } from "./scattered.ts";
 
 type Inputs = readonly [string, string, string];
@@ -177,7 +178,8 @@ export const pickGradients: Gradients = {
   Col2Im: im2col,
   // y = θ·(position, 1): dθ = Σ dy · (position, 1)ᵀ
   AffineGrid: affineGrid,
-  GridSample: { missing: "it samples at places that are computed" },
+  // y = Σ over the pixels about a position of weight · x
+  GridSample: { as: gridSampled },
   RoiAlign: { missing: "regions are pooled at places that depend on other inputs; train the part before it apart" },
   NonMaxSuppression: { none: "it gives the numbers of boxes" },
 };

@@ -109,6 +109,17 @@ const sampled: readonly Sample[] = [
     attrs: { align_corners: int(1), mode: string("nearest"), padding_mode: string("border") },
   },
   { op: "GridSample", inputs: [{ shape: [1, 2, 3, 4, 5] }, { shape: [1, 2, 2, 2, 3] }] },
+  ...["zeros", "border", "reflection"].flatMap((padding) =>
+    ["linear", "cubic"].flatMap((mode) =>
+      [0, 1].map(
+        (corners): Sample => ({
+          op: "GridSample",
+          inputs: [image, { shape: [2, 3, 2, 2], low: -1.6, high: 1.6 }],
+          attrs: { mode: string(mode), padding_mode: string(padding), align_corners: int(corners) },
+        }),
+      ),
+    ),
+  ),
   {
     op: "RoiAlign",
     inputs: [image, { shape: [3, 4], values: [0, 0, 2, 2, 1, 1, 3, 2, 0, 1, 3, 3] }, int64s(0, 1, 1)],

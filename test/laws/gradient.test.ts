@@ -60,6 +60,10 @@ const floatSamples = (rule: OpRule) =>
     );
   });
 
+it("every operator has a gradient, or says why there is none", () => {
+  expect(OPS.map(key).filter((name) => GRADIENTS[name] === undefined)).toEqual([]);
+});
+
 it("no gradient is given for an operator without a rule", () => {
   const known = new Set(OPS.map(key));
   expect(Object.keys(GRADIENTS).filter((name) => !known.has(name))).toEqual([]);
