@@ -2,7 +2,7 @@ import { MinnowError } from "../errors.ts";
 import type { Dim } from "../ir/dim.ts";
 import { edit, type GraphEdit } from "../ir/edit.ts";
 import type { Model, Node, ValueInfo } from "../ir/graph.ts";
-import { elements, int64s, smallValues, type Tensor } from "../ir/tensor.ts";
+import { elements, int64s, smallValues } from "../ir/tensor.ts";
 import { titleOf } from "../ir/walk.ts";
 import { inferModel } from "../ops/infer.ts";
 import {
@@ -15,7 +15,7 @@ import {
   takeWeightsOffInputs,
   upgrade,
 } from "../passes/index.ts";
-import { type Linear, linearOf } from "../passes/linear.ts";
+import { type Linear, linearOf, put } from "../passes/linear.ts";
 import { isReal, readNumbers, roundTo } from "../passes/numbers.ts";
 import { initialised, torchDefault } from "./init.ts";
 
@@ -135,7 +135,7 @@ function adapt(e: GraphEdit, node: Node, before: number, classes: number): void 
     if (node.op === "Reshape" && node.domain === "" && i === 1) {
       const sizes = smallValues(tensor) ?? [];
       const at = sizes.findIndex((size, axis) => axis > 0 && size === before);
-      return at < 0 ? name : put(e, name, int64s(sizes.with(at, classes)));
+      return at < 0 ? name : put({ edit: e }, name, int64s(sizes.with(at, classes)));
     }
     if (elements(tensor.shape) !== before || before === 1 || !isReal(tensor.dtype)) return name;
     if (node.op !== "Add" || node.domain !== "")
@@ -145,7 +145,7 @@ function adapt(e: GraphEdit, node: Node, before: number, classes: number): void 
         mend: "Take it out of the model first, for example by minnow optimize.",
       });
     const shape = tensor.shape.map((size) => (size === before ? classes : size));
-    return put(e, name, roundTo(tensor.dtype, shape, new Float32Array(classes)));
+    return put({ edit: e }, name, roundTo(tensor.dtype, shape, new Float32Array(classes)));
   });
   e.change(node, { inputs });
 }
@@ -162,14 +162,7 @@ async function redraw(
   const fans = { in: elements(shape) / classes, out: classes, groups: 1 };
   const fresh = initialised(w, shape, torchDefault, { seed, fans });
   const cast = weight.dtype === "float32" ? fresh : roundTo(weight.dtype, shape, await readNumbers(fresh));
-  const inputs = [x, put(e, w, cast)];
-  if (bias !== undefined) inputs.push(put(e, b, roundTo(bias.dtype, [classes], new Float32Array(classes))));
+  const inputs = [x, put({ edit: e }, w, cast)];
+  if (bias !== undefined) inputs.push(put({ edit: e }, b, roundTo(bias.dtype, [classes], new Float32Array(classes))));
   e.change(node, { inputs });
-}
-
-/** Keeps the name of a constant that only one node reads; who shares it gets one of its own. */
-function put(e: GraphEdit, name: string, tensor: Tensor): string {
-  if (e.isOutput(name) || e.readersOf(name).length !== 1) return e.weight(name, tensor);
-  e.setWeight(name, tensor);
-  return name;
 }

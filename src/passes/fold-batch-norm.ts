@@ -12,14 +12,16 @@ import { rewriting, type Site } from "./rewrite.ts";
 export const foldBatchNorm = (): Pass =>
   rewriting("foldBatchNorm", async (site) => {
     for (const node of site.edit.nodes()) {
-      if (node.op !== "BatchNormalization" || node.domain !== "" || intAttr(node, "training_mode", 0) === 1) continue;
       const affine = await affineOf(site, node);
       if (affine !== undefined && ((await foldBack(site, node, affine)) || (await foldOn(site, node, affine))))
         site.note("Computed BatchNormalization into the weights beside it.", node);
     }
   });
 
-async function affineOf(site: Site, node: Node): Promise<Affine | undefined> {
+/** What a BatchNormalization of constants does to each channel; undefined where they are none. */
+export async function affineOf(site: Pick<Site, "constant">, node: Node): Promise<Affine | undefined> {
+  if (node.op !== "BatchNormalization" || node.domain !== "" || intAttr(node, "training_mode", 0) === 1)
+    return undefined;
   const tensors = node.inputs.slice(1, 5).map((name) => site.constant(name));
   if (tensors.length < 4 || !tensors.every((t) => t !== undefined && isReal(t.dtype))) return undefined;
   const [scale, bias, mean, variance] = (await Promise.all(tensors.map((t) => readNumbers(t!)))) as [

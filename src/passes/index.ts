@@ -8,6 +8,7 @@ export { foldScales } from "./fold-scales.ts";
 export { foldShapes } from "./fold-shapes.ts";
 export { fuseGemm } from "./fuse-gemm.ts";
 export { removeIdentities } from "./identities.ts";
+export { mergeBranches, reparameterize } from "./merge-branches.ts";
 export { narrowShapes } from "./narrow-shapes.ts";
 export { optimize } from "./optimize.ts";
 export { type Change, type Json, type Pass, type PassResult, sequence, untilStable } from "./pass.ts";

@@ -153,7 +153,7 @@ async function rewrite(
 }
 
 /** Keeps the name of a weight that only one node reads; who shares it gets a copy. */
-function put({ edit }: Site, name: string, tensor: Tensor): string {
+export function put({ edit }: Pick<Site, "edit">, name: string, tensor: Tensor): string {
   if (edit.constant(name) === undefined || edit.isOutput(name) || edit.readersOf(name).length !== 1)
     return edit.weight(name, tensor);
   edit.setWeight(name, tensor);

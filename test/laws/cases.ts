@@ -350,6 +350,58 @@ export const CASES: readonly Case[] = [
     left: ["MaxPool", "ReduceMean", "Sub", "Exp"],
   },
   {
+    says: "branches that are added: windows inside one another, the input and its BatchNormalization, in groups",
+    model: modelOf(
+      graphOf(
+        image,
+        [
+          node("Conv x w3 b3 > a", { pads: ints([1, 1, 1, 1]), group: int(2) }),
+          batchNorm("n", "a", "c"),
+          node("Conv x w1 > d", { group: int(2) }),
+          node("Add d c > e"),
+          batchNorm("m", "x", "h"),
+          node("Add e h > i"),
+          node("Add x i > j"),
+          node("Conv x w5 b5 > f", { pads: ints([2, 1, 2, 1]), dilations: ints([2, 1]), group: int(2) }),
+          node("Add j f > g"),
+          node("Relu g > y"),
+        ],
+        {
+          w3: weights(4, 2, 3, 3),
+          b3: weights(4),
+          w1: weights(4, 2, 1, 1),
+          w5: weights(4, 2, 3, 3),
+          b5: weights(4),
+          ...norm("n", 4),
+          ...norm("m", 4),
+        },
+      ),
+    ),
+    left: ["Conv", "Conv", "Add", "Relu"],
+  },
+  {
+    says: "branches that are added but slide otherwise, or are read by others too",
+    model: modelOf(
+      graphOf(
+        image,
+        [
+          node("Conv x w > a", { pads: ints([1, 1, 1, 1]), strides: ints([2, 2]) }),
+          node("Conv x u > b", { pads: ints([0, 0, 0, 0]), strides: ints([2, 2]) }),
+          node("Add a b > c"),
+          node("Conv x v > d", { pads: ints([1, 1, 1, 1]) }),
+          node("Sigmoid d > e"),
+          node("Add d x > f"),
+          node("MaxPool f > g", { kernel_shape: ints([2, 2]), strides: ints([2, 2]) }),
+          node("Sub c g > h"),
+          node("ReduceMax e i > k"),
+          node("Mul h k > y"),
+        ],
+        { w: weights(4, 4, 3, 3), u: weights(4, 4, 1, 1), v: weights(4, 4, 3, 3), i: int64s([2, 3]) },
+      ),
+    ),
+    left: ["Conv", "Conv", "Sigmoid", "Add", "MaxPool", "Sub", "ReduceMax", "Mul"],
+  },
+  {
     says: "branches of an If",
     model: modelOf(branches()),
     left: ["ReduceMax", "Greater", "If", "Sigmoid", "Neg", "Neg"],

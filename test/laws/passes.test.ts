@@ -30,6 +30,8 @@ const PASSES: readonly (readonly [passes.Pass, number])[] = [
   [passes.mergeSlices(), 0],
   [passes.foldPad(), 1e-6],
   [passes.foldBatchNorm(), 1e-5],
+  [passes.mergeBranches(), 1e-5],
+  [passes.reparameterize(), 1e-5],
   [passes.fuseGemm(), 1e-6],
   [passes.foldScales(), 1e-5],
   [passes.optimize(), 1e-5],
