@@ -1,10 +1,12 @@
 import { feedInputs } from "../data/bind.ts";
+import { type Dataset, dataset } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import { type Dim, UNKNOWN } from "../ir/dim.ts";
 import { isFloat } from "../ir/dtype.ts";
 import type { Model } from "../ir/graph.ts";
 import { elements, type TensorData, tensorFrom, viewOf } from "../ir/tensor.ts";
 import { random } from "../numeric/random.ts";
+import { batchSizeOf } from "./evaluate.ts";
 
 /** Sizes given to dimensions nobody knows. */
 export interface FeedSizes {
@@ -38,6 +40,22 @@ export function randomFeeds(model: Model, { batch = 1, length, seed = 0 }: FeedS
     feeds[name] = feedOf(type.dtype, shape, draw);
   }
   return feeds;
+}
+
+/** Examples of {@link randomFeeds}: eight, or eight batches of a model whose batch is fixed. */
+export function randomExamples(model: Model): Dataset {
+  return dataset({
+    size: 8 * batchSizeOf(model, 1),
+    at: async (seed) => {
+      const feeds = Object.entries(randomFeeds(model, { batch: 1, seed }));
+      const first = (t: TensorData) => ({
+        ...t,
+        shape: t.shape.slice(1),
+        data: t.data.slice(0, t.data.length / (t.shape[0] ?? 1)),
+      });
+      return { feeds: Object.fromEntries(feeds.map(([name, t]) => [name, first(t)])) };
+    },
+  });
 }
 
 function feedOf(dtype: TensorData["dtype"], shape: readonly number[], draw: () => number): TensorData {

@@ -9,7 +9,7 @@ export {
 export { type Cost, costOf, type LayerCost } from "./cost.ts";
 export type { Difference } from "./difference.ts";
 export { type EvaluateOptions, type Evaluation, evaluate } from "./evaluate.ts";
-export { randomFeeds } from "./feeds.ts";
+export { randomExamples, randomFeeds } from "./feeds.ts";
 export { inspect } from "./inspect.ts";
 export type { Inspection } from "./inspection.ts";
 export { type Estimate, pairedDifference } from "./interval.ts";

@@ -1,9 +1,8 @@
 import { checkBudget } from "../../compress/budget.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import { dataset } from "../../data/dataset.ts";
 import { type Comparison, compare, type LayerDifference } from "../../measure/compare.ts";
-import { batchSizeOf, evaluate } from "../../measure/evaluate.ts";
-import { randomFeeds } from "../../measure/feeds.ts";
+import { evaluate } from "../../measure/evaluate.ts";
+import { randomExamples } from "../../measure/feeds.ts";
 import { pairedDifference } from "../../measure/interval.ts";
 import { diagnose } from "../../report/diagnose.ts";
 import { clip, decibel, percent, points, table } from "../../report/words.ts";
@@ -41,7 +40,7 @@ export const verb: Verb = {
       throw wrong("Two models are wanted.", "Give a reference and a candidate.");
     const [reference, candidate] = [await openModel(first), await openModel(second)];
     const data = text(given, "data") === undefined ? undefined : await openData(given, reference.model, reference.path);
-    const examples = data?.all ?? randomExamples(reference);
+    const examples = data?.all ?? randomExamples(reference.model);
     const layers = number(given, "layers") ?? 8;
     const shown = progress("comparing", flag(given, "quiet"));
     const options = { ...runningOf(given), signal: given.signal, onProgress: shown.update };
@@ -53,25 +52,6 @@ export const verb: Verb = {
     return failures.length === 0 ? 0 : 1;
   },
 };
-
-/** Eight seeded examples of what the model may be fed with. */
-function randomExamples({ model }: Opened): Dataset {
-  const batch = batchSizeOf(model, 1);
-  return dataset({
-    size: 8 * batch,
-    at: async (seed) => {
-      const feeds = randomFeeds(model, { batch: 1, seed });
-      return {
-        feeds: Object.fromEntries(
-          Object.entries(feeds).map(([name, t]) => [
-            name,
-            { ...t, shape: t.shape.slice(1), data: t.data.slice(0, t.data.length / (t.shape[0] ?? 1)) },
-          ]),
-        ),
-      };
-    },
-  });
-}
 
 async function gate(
   given: Given,

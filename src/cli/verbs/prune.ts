@@ -1,0 +1,267 @@
+import { MinnowError } from "../../errors.ts";
+import type { Model } from "../../ir/graph.ts";
+import { type Comparison, compare, randomExamples } from "../../measure/index.ts";
+import {
+  applyPlan,
+  GROUP_REDUCTIONS,
+  type Plan,
+  planPruning,
+  SCORES,
+  type StructuredPruningOptions,
+  type Target,
+} from "../../prune/index.ts";
+import { bytes, clip, count, decibel, percent, plural, table } from "../../report/words.ts";
+import { bold, dim, green, print, printJson, progress } from "../console.ts";
+import { openData, rolesFor } from "../data.ts";
+import { figuresOf, type Opened, openModel, outputPath, save } from "../model.ts";
+import {
+  amount,
+  choice,
+  DATA,
+  flag,
+  number,
+  onePath,
+  RUNNING,
+  runningOf,
+  share,
+  text,
+  time,
+  WRITING,
+  wrong,
+} from "../options.ts";
+import type { Given, Verb } from "../verb.ts";
+
+/** `--size` of a file has a unit; of a picture it has none. */
+const isFileSize = (value: string | undefined): boolean => value !== undefined && /(?:b|%)\s*$/i.test(value);
+
+export const verb: Verb = {
+  name: "prune",
+  usage: "MODEL --macs 50%",
+  summary: "Remove whole channels, heads and hidden units.",
+  detail:
+    "What is left is a smaller model of the same operators, faster on every runtime. Give what may be left: --macs, --params, --size, --latency (several have to be met together), or --ratio, the share of the channels that goes. With --data, the layers behind a cut are fitted to what they gave before. Accuracy falls until the model is tuned: minnow finetune.",
+  options: {
+    macs: { type: "string", value: "50%|300M", help: "Most multiply-adds of one example." },
+    params: { type: "string", value: "30%|2M", help: "Most parameters." },
+    latency: { type: "string", value: "20ms|50%", help: "Most milliseconds a run, measured on --target." },
+    ratio: {
+      type: "string",
+      value: "0.5",
+      help: "Share of the channels that goes; 0.5 where nothing else is asked for.",
+    },
+    score: { type: "string", value: "NAME", help: `What a channel is worth: ${SCORES.join(", ")} (l2).` },
+    "group-reduction": {
+      type: "string",
+      value: "NAME",
+      help: `Of the layers of a group: ${GROUP_REDUCTIONS.join(", ")} (mean).`,
+    },
+    normalizer: {
+      type: "string",
+      value: "NAME",
+      help: "none, sum, mean, max, standarization, gaussian, lamp or sentinel_0.5 (mean).",
+    },
+    global: { type: "boolean", help: "Rank the channels of all layers together." },
+    isomorphic: { type: "boolean", help: "Rank layers of one kind together." },
+    "round-to": {
+      type: "string",
+      value: "N",
+      help: "Keep a multiple of N channels; default what the target's kernels want: 16 in Node on x64, 1 in WASM.",
+    },
+    "max-ratio": { type: "string", value: "0.9", help: "Most of one layer that may go (1)." },
+    "ignored-layers": {
+      type: "string",
+      value: "A,B",
+      help: "Layers or weights to leave as they are; * stands for anything.",
+    },
+    layers: { type: "string", value: "A,B", help: "Cut only these layers or weights." },
+    exact: { type: "boolean", help: "Leave what a normalization averages over." },
+    "no-reconstruction": { type: "boolean", help: "Do not fit the layers behind a cut to --data." },
+    plan: { type: "boolean", help: "Only say what would be cut." },
+    ...WRITING,
+    ...DATA,
+    ...RUNNING,
+    size: {
+      type: "string",
+      value: "1MB|30%",
+      help: "Most bytes of the file. A number without a unit is the side of the image.",
+    },
+  },
+  examples: [
+    ["minnow prune model.onnx --macs 50% --plan", "What would be cut, layer by layer, and what that does."],
+    ["minnow prune model.onnx --macs 50% --data photos/", "Half the work, the layers behind each cut fitted again."],
+  ],
+  async run(given) {
+    const opened = await openModel(onePath(given));
+    const output = flag(given, "plan") ? "" : outputPath(given, opened.path);
+    const options = await optionsOf(given, opened);
+    const shown = progress("pruning", flag(given, "quiet"));
+    const plan = await planPruning(opened.model, { ...options, onProgress: shown.update });
+    const result = flag(given, "plan") ? undefined : await applyPlan(plan, { ...options, onProgress: shown.update });
+    shown.end();
+    if (result === undefined) {
+      if (flag(given, "json")) printJson(planAsJson(plan));
+      else printPlan(plan);
+      return 0;
+    }
+    const comparison = await compared(given, opened.model, result.model, options);
+    await save(result.model, output);
+    const [before, after] = [await figuresOf(opened.model, opened.path), await figuresOf(result.model, output)];
+    if (flag(given, "json"))
+      printJson({ output, before, after, ...planAsJson(plan), comparison, changes: result.changes });
+    else {
+      printPlan(plan);
+      print(
+        `${green("✔")} ${output}  ${bytes(before.bytes)} → ${bytes(after.bytes)} (${percent(after.bytes / before.bytes, 0)})`,
+        ...answers(comparison),
+        dim(`  Tune it before it is used: minnow finetune ${output} --data DATA`),
+      );
+    }
+    return 0;
+  },
+};
+
+/** The options of the command line in the library's words. */
+async function optionsOf(given: Given, { model, path }: Opened): Promise<StructuredPruningOptions> {
+  const fileSize = isFileSize(text(given, "size"));
+  const forData: Given = fileSize ? { ...given, options: { ...given.options, size: undefined } } : given;
+  const data =
+    text(given, "data") === undefined
+      ? undefined
+      : (await rolesFor(forData, model, path, await openData(forData, model, path))).learn;
+  const [macs, parameters, latency] = [target(given, "macs"), target(given, "params"), latencyOf(given)];
+  const size = fileSize ? target(given, "size") : undefined;
+  const [ratio, most] = [share(given, "ratio")?.value, share(given, "max-ratio")?.value];
+  const score = choice(given, "score", SCORES);
+  const reduction = choice(given, "group-reduction", GROUP_REDUCTIONS);
+  const normalizer = text(given, "normalizer") as StructuredPruningOptions["normalizer"];
+  const roundTo = number(given, "round-to", { least: 1 });
+  const list = (name: string) => text(given, name)?.split(",");
+  const [ignoredLayers, layers] = [list("ignored-layers"), list("layers")];
+  return {
+    ...runningOf(given),
+    signal: given.signal,
+    seed: number(given, "seed") ?? 0,
+    globalPruning: flag(given, "global"),
+    isomorphic: flag(given, "isomorphic"),
+    exact: flag(given, "exact"),
+    reconstruct: data !== undefined && !flag(given, "no-reconstruction"),
+    ...(data && { data }),
+    ...(macs && { macs }),
+    ...(parameters && { parameters }),
+    ...(latency && { latency }),
+    ...(size && { size }),
+    ...(ratio !== undefined && { pruningRatio: ratio }),
+    ...(most !== undefined && { maxPruningRatio: most }),
+    ...(score && { score }),
+    ...(reduction && { groupReduction: reduction }),
+    ...(normalizer && { normalizer }),
+    ...(roundTo && { roundTo }),
+    ...(ignoredLayers && { ignoredLayers }),
+    ...(layers && { layers }),
+  };
+}
+
+/** `50%`, or a count with a unit. */
+function target(given: Given, name: string): Target | undefined {
+  const value = text(given, name);
+  return value?.trim().endsWith("%") ? percentOf(value, name) : amount(given, name);
+}
+
+/** `50%`, or a time with a unit. */
+function latencyOf(given: Given): Target | undefined {
+  const value = text(given, "latency");
+  return value?.trim().endsWith("%") ? percentOf(value, "latency") : time(given, "latency");
+}
+
+function percentOf(value: string, name: string): Target {
+  const parsed = Number(value.trim().slice(0, -1));
+  if (!(parsed > 0 && parsed < 100)) throw wrong(`--${name} is "${value}".`, "Give a share between 0% and 100%.");
+  return `${parsed}%`;
+}
+
+/** Runs both models before anything is written: a pruned model that does not run, or gives no numbers, is none. */
+async function compared(
+  given: Given,
+  model: Model,
+  small: Model,
+  options: StructuredPruningOptions,
+): Promise<Comparison> {
+  const examples = options.data?.take(64) ?? randomExamples(model);
+  const comparison = await compare(model, small, examples, { ...runningOf(given), signal: given.signal });
+  const broken = comparison.outputs.find(({ sqnr }) => Number.isNaN(sqnr));
+  if (broken !== undefined)
+    throw new MinnowError(`Its output "${broken.name}" is no number after the cut; nothing was written.`, {
+      code: "prune/broken",
+      mend: "Cut less, or leave out the layers it comes from with --ignored-layers.",
+    });
+  return comparison;
+}
+
+function answers({ outputs, agreement, samples }: Comparison): string[] {
+  const [first] = outputs;
+  const same = Number.isFinite(agreement) ? `, the same answer on ${percent(agreement)}` : "";
+  return first === undefined
+    ? []
+    : [`  against the model before, on ${plural(samples, "example")}: ${decibel(first.sqnr)}${same}`];
+}
+
+function planAsJson(plan: Plan) {
+  const { before, after, channelRatio, roundTo, coverage } = plan;
+  return {
+    plan: {
+      before,
+      after,
+      channelRatio,
+      roundTo,
+      coverage,
+      groups: plan.groups.map(({ group, kept }) => ({
+        name: group.name,
+        size: group.size,
+        kept,
+        counted: group.counted,
+        members: group.members,
+      })),
+      left: plan.left.map(({ name, size }) => ({ name, size })),
+      frozen: plan.frozen,
+    },
+  };
+}
+
+/** Lines shown of what stays as it is. */
+const MOST_REASONS = 6;
+
+function printPlan({ groups, before, after, channelRatio, roundTo, frozen, left }: Plan): void {
+  const rows = groups.map(({ group, kept }) => [
+    clip(group.name, 44),
+    `${group.size} → ${kept}`,
+    percent(kept / group.size, 0),
+    plural(new Set(group.members.map(({ weight }) => weight)).size, "weight"),
+    group.counted.length > 0 ? dim("counted") : "",
+  ]);
+  print(...table([["group", "channels", "kept", "in", ""], ...rows], [1, 2, 3]), "");
+  const part = (was: number, is: number) => `${count(was)} → ${count(is)}, ${percent(is / was)} left`;
+  print(
+    ...table([
+      ["channels", `${percent(channelRatio)} of all go, in multiples of ${roundTo}`],
+      ["parameters", part(before.parameters, after.parameters)],
+      ["MACs", part(before.macs, after.macs)],
+      ["weights", `${bytes(before.weightBytes)} → ${bytes(after.weightBytes)}`],
+    ]),
+    "",
+  );
+  if (left.length > 0) print(dim(`  ${plural(left.length, "group")} left as asked`), "");
+  const reasons = new Map<string, string[]>();
+  for (const { weight, axis, reason } of frozen)
+    reasons.set(reason, [...(reasons.get(reason) ?? []), `${weight} [${axis}]`]);
+  if (reasons.size > 0) print(bold("Stays as it is"));
+  const shown = [...reasons].sort(([, a], [, b]) => b.length - a.length).slice(0, MOST_REASONS);
+  print(
+    ...table(
+      shown.map(([reason, at]) => [
+        clip(reason, 56),
+        `${clip(at[0] ?? "", 30)}${at.length > 1 ? ` and ${at.length - 1} more` : ""}`,
+      ]),
+    ),
+  );
+  if (reasons.size > shown.length) print(dim(`  and ${reasons.size - shown.length} reasons more; --json has all`));
+}
