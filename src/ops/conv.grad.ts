@@ -56,7 +56,7 @@ function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: num
   const [batch, channels] = g.shape(x) as [number, number];
   const [, filters, ...out] = g.shape(dy) as [number, number, ...number[]];
   const [each, made, length] = [channels / group, filters / group, elements(out)];
-  if (each === 1 && made === 1 && s.kernel.length <= 2 && length > 1) return depthwiseGradient(g, x, dy, s);
+  if (each === 1 && made === 1 && s.kernel.length <= 2) return depthwiseGradient(g, x, dy, s);
   const kernelLast = (parts: readonly string[], shape: readonly number[]) =>
     g.reshape(
       g.concat(
@@ -133,7 +133,7 @@ export const convGradients: Gradients = {
   // y = W ∗ x + b
   Conv: (g) => {
     const [x, w] = g.x as [string, string];
-    const s = slideOf(g, g.shape(w).slice(2), g.shape(x).slice(2), g.shape(g.y).slice(2));
+    const s = slideOf(g.node, g.shape(w).slice(2), g.shape(x).slice(2), g.shape(g.y).slice(2));
     const group = g.int("group", 1);
     return [
       g.wants(0) ? inputGradient(g, g.dy, w, s, group) : undefined,
@@ -167,7 +167,7 @@ function transposedSlide(
   small: readonly number[],
   large: readonly number[],
 ): Slide {
-  const plain = slideOf(g, kernel, large, small);
+  const plain = slideOf(g.node, kernel, large, small);
   const asked = g.list("output_shape");
   const autoPad = g.text("auto_pad", "NOTSET");
   if (asked === undefined && !autoPad.startsWith("SAME")) return plain;

@@ -3,12 +3,12 @@ import { int, ints } from "../ir/attrs.ts";
 import { isKnown } from "../ir/dim.ts";
 import { codeOf, type DType } from "../ir/dtype.ts";
 import type { GraphEdit } from "../ir/edit.ts";
-import type { Attrs } from "../ir/graph.ts";
+import type { Attrs, Node } from "../ir/graph.ts";
 import { elements, tensorFrom } from "../ir/tensor.ts";
-import type { Fact } from "./define.ts";
+import type { Fact, Mapped } from "./define.ts";
 import { factOf } from "./facts.ts";
 import { ruleOf } from "./index.ts";
-import { inferNode } from "./infer.ts";
+import { applied, inferNode } from "./infer.ts";
 
 /** A value's name, or a number that stands for a scalar of the other operand's type. */
 export type Operand = string | number;
@@ -51,6 +51,12 @@ export class Emitter {
       code: "train/unknown-type",
       mend: "An operator without a rule computes it. Rewrite the model without it, or keep it off the path to the loss.",
     });
+  }
+
+  /** A node with what is known of its operands and results, as rules see it. */
+  mapped(node: Node): Mapped {
+    const results = node.outputs.map((name) => this.#facts.get(name));
+    return { ...applied(node, this.opsets, this.#facts), results };
   }
 
   dtype(value: string): DType {

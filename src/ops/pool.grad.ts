@@ -5,7 +5,12 @@ import type { Backward, Gradients } from "./gradient.ts";
 import { type Slide, slideAttrs, slideOf, spatialAxes } from "./slide.grad.ts";
 
 const slideOfPool = (g: Backward): Slide =>
-  slideOf(g, g.list("kernel_shape") as readonly number[], g.shape(g.x[0] as string).slice(2), g.shape(g.y).slice(2));
+  slideOf(
+    g.node,
+    g.list("kernel_shape") as readonly number[],
+    g.shape(g.x[0] as string).slice(2),
+    g.shape(g.y).slice(2),
+  );
 
 /** Every position gives what it is worth to each element of its window: a depthwise transposed convolution with ones. */
 function spread(g: Backward, dy: string, s: Slide): string {

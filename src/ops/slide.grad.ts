@@ -1,5 +1,5 @@
-import { ints } from "../ir/attrs.ts";
-import type { Attrs } from "../ir/graph.ts";
+import { ints, intsAttr, stringAttr } from "../ir/attrs.ts";
+import type { Attrs, Node } from "../ir/graph.ts";
 import type { Backward } from "./gradient.ts";
 
 /** Windows over the spatial axes in numbers: pads are what the positions really reach, whatever `auto_pad` said. */
@@ -16,16 +16,16 @@ export const spatialAxes = (rank: number): number[] => Array.from({ length: rank
 
 /** How windows of `kernel` slide over `sizes` to give `out` positions, as the node's attributes say. */
 export function slideOf(
-  g: Backward,
+  node: Node,
   kernel: readonly number[],
   sizes: readonly number[],
   out: readonly number[],
 ): Slide {
   const rank = kernel.length;
-  const strides = g.list("strides") ?? Array<number>(rank).fill(1);
-  const dilations = g.list("dilations") ?? Array<number>(rank).fill(1);
-  const pads = g.list("pads") ?? Array<number>(2 * rank).fill(0);
-  const autoPad = g.text("auto_pad", "NOTSET");
+  const strides = intsAttr(node, "strides") ?? Array<number>(rank).fill(1);
+  const dilations = intsAttr(node, "dilations") ?? Array<number>(rank).fill(1);
+  const pads = intsAttr(node, "pads") ?? Array<number>(2 * rank).fill(0);
+  const autoPad = stringAttr(node, "auto_pad", "NOTSET");
   const begin = kernel.map((_, i) => {
     if (!autoPad.startsWith("SAME")) return autoPad === "VALID" ? 0 : (pads[i] as number);
     const total = Math.max(0, reach({ kernel, strides, dilations }, out, i) - (sizes[i] as number));

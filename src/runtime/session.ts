@@ -23,13 +23,19 @@ export interface SessionOptions {
   readonly optimizedModelPath?: string;
 }
 
+/** Outputs by name, perhaps each with a tensor it may be written into. */
+export type Fetches = readonly string[] | Readonly<Record<string, TensorData | undefined>>;
+
 /** A model that is loaded and can be run. */
 export interface Session {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly runtime: Runtime;
-  /** Runs once. `feeds` by input name; gives the outputs asked for (default all) by name. */
-  run(feeds: Readonly<Record<string, TensorData>>, fetches?: readonly string[]): Promise<Record<string, TensorData>>;
+  /**
+   * Runs once. `feeds` by input name; gives the outputs asked for (default all) by name. Fetches may come with tensors of
+   * the right type and shape to write into: ONNX Runtime does so in Node and gives them back, elsewhere new ones come back.
+   */
+  run(feeds: Readonly<Record<string, TensorData>>, fetches?: Fetches): Promise<Record<string, TensorData>>;
   /** Frees what the runtime holds. */
   close(): Promise<void>;
 }
@@ -121,7 +127,10 @@ function wrap(engine: Engine, session: InferenceSession, runtime: Runtime): Sess
       for (const [name, value] of Object.entries(feeds)) given[name] = toEngine(engine, value);
       let results: InferenceSession.OnnxValueMapType;
       try {
-        results = fetches === undefined ? await session.run(given) : await session.run(given, [...fetches]);
+        results =
+          fetches === undefined
+            ? await session.run(given)
+            : await session.run(given, runtime === "node" ? into(engine, fetches) : namesOf(fetches));
       } catch (cause) {
         throw new MinnowError(`ONNX Runtime (${runtime}) could not run the model: ${reasonOf(cause)}`, {
           code: "runtime/run",
@@ -135,6 +144,20 @@ function wrap(engine: Engine, session: InferenceSession, runtime: Runtime): Sess
     },
     close: () => session.release(),
   };
+}
+
+const namesOf = (fetches: Fetches): string[] =>
+  Array.isArray(fetches) ? [...(fetches as readonly string[])] : Object.keys(fetches);
+
+/** Fetches with the tensors to write into. */
+function into(engine: Engine, fetches: Fetches): Record<string, OrtTensor | null> {
+  const tensors = fetches as Readonly<Record<string, TensorData | undefined>>;
+  return Object.fromEntries(
+    namesOf(fetches).map((name) => {
+      const tensor = Array.isArray(fetches) ? undefined : tensors[name];
+      return [name, tensor === undefined ? null : toEngine(engine, tensor)];
+    }),
+  );
 }
 
 function toEngine(engine: Engine, { dtype, shape, data }: TensorData): OrtTensor {

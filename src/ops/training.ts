@@ -1,0 +1,114 @@
+import { float, floatAttr, int, intAttr } from "../ir/attrs.ts";
+import type { Node } from "../ir/graph.ts";
+import { elements } from "../ir/tensor.ts";
+import { keyOf } from "./define.ts";
+import type { Emitter } from "./emit.ts";
+import { type Slide, slideOf, taps } from "./slide.grad.ts";
+
+/** An operator that is about to be trained. */
+export interface Training {
+  readonly g: Emitter;
+  readonly node: Node;
+  /** Says what a running statistic becomes after this step. */
+  statistic(input: string, next: string): void;
+  /** A value of this shape that each step is fed with: 1 / (1 − ratio) with probability 1 − ratio, else 0. */
+  mask(shape: readonly number[], ratio: number): string;
+  /** A value [N, C, …] with its channels outermost, [C, N, L]: L positions. Every channel is then one piece of memory. */
+  channelsFirst(value: string): string;
+  /** Whether that form of a value is at hand. */
+  isChannelsFirst(value: string): boolean;
+}
+
+/**
+ * What stands for the first output while training; `channelsFirst` where it comes as [C, N, L]. undefined where the operator
+ * stays as it is.
+ */
+export type TrainingForm = (t: Training) => { readonly output: string; readonly channelsFirst?: boolean } | undefined;
+
+/** Maps of at most this many positions: their products are better taken over the whole batch at once, measured. */
+const SMALL_MAP = 256;
+/** A depthwise kernel on small maps becomes a matrix of at most this many numbers a channel, measured. */
+const SMALL_MATRIX = 4096;
+
+/**
+ * A convolution where ONNX Runtime's own is slow: it works through examples and groups one by one, a product each.
+ * Pointwise over small maps it is one matrix product over the batch; depthwise over small maps, one a channel, of the
+ * positions by the matrix that the kernel makes of them.
+ */
+const conv: TrainingForm = ({ g, node, channelsFirst, isChannelsFirst }) => {
+  const [x, w, bias] = node.inputs as [string, string, string?];
+  const [[batch, channels, ...sizes], [filters, each, ...kernel]] = [g.shape(x), g.shape(w)] as [number[], number[]];
+  const out = g.shape(node.outputs[0] as string).slice(2);
+  const group = intAttr(node, "group", 1);
+  const s = slideOf(node, kernel, sizes, out);
+  const [length, made] = [elements(sizes), elements(out)];
+  const biased = (y: string) => (bias ? g.add(y, g.reshape(bias, [filters as number, 1, 1])) : y);
+  if (group === 1 && elements(kernel) === 1 && length === made && (length <= SMALL_MAP || isChannelsFirst(x))) {
+    const flat = g.reshape(channelsFirst(x), [channels as number, (batch as number) * length]);
+    const y = g.matMul(g.reshape(w, [filters as number, channels as number]), flat);
+    return { output: biased(g.reshape(y, [filters as number, batch as number, length])), channelsFirst: true };
+  }
+  if (group !== channels || each !== 1 || filters !== channels) return undefined;
+  if (length * made > SMALL_MATRIX) return undefined;
+  const places = g.constant("float32", [elements(kernel), length * made], placesOf(s, sizes, out));
+  const matrix = g.matMul(g.reshape(w, [channels as number, elements(kernel)]), places);
+  const y = g.matMul(channelsFirst(x), g.reshape(matrix, [channels as number, length, made]));
+  return { output: biased(y), channelsFirst: true };
+};
+
+/** For each tap of a kernel, a matrix that has 1 where the tap takes an input position to an output position. */
+function placesOf(s: Slide, sizes: readonly number[], out: readonly number[]): Float32Array {
+  const [length, made] = [elements(sizes), elements(out)];
+  const all = taps(s.kernel);
+  const values = new Float32Array(all.length * length * made);
+  const positions = taps(out);
+  all.forEach((tap, t) => {
+    positions.forEach((position, o) => {
+      const at = position.map(
+        (p, i) =>
+          p * (s.strides[i] as number) + (tap[i] as number) * (s.dilations[i] as number) - (s.begin[i] as number),
+      );
+      if (at.some((p, i) => p < 0 || p >= (sizes[i] as number))) return;
+      const from = at.reduce((sum, p, i) => sum * (sizes[i] as number) + p, 0);
+      values[(t * length + from) * made + o] = 1;
+    });
+  });
+  return values;
+}
+
+/** How operators are trained, where that is not how they infer, or not how they infer fastest. */
+const TRAINING: Readonly<Record<string, TrainingForm>> = {
+  // Normalizes by the batch; running ← μ·running + (1 − μ)·batch, the variance of n elements times n / (n − 1) as in PyTorch
+  BatchNormalization: ({ g, node, statistic, channelsFirst, isChannelsFirst }) => {
+    const [x, scale, bias, mean, variance] = node.inputs as [string, string, string, string, string];
+    const flat = isChannelsFirst(x);
+    const channels = g.shape(x)[1] as number;
+    const count = g.size(x) / channels;
+    const momentum = floatAttr(node, "momentum", 0.9);
+    const attrs = { epsilon: float(floatAttr(node, "epsilon", 1e-5)), momentum: float(0), training_mode: int(1) };
+    const given = flat ? g.reshape(channelsFirst(x), [1, channels, count]) : x;
+    const made = g.ops("BatchNormalization", [given, scale, bias, mean, variance], 3, attrs);
+    const [y, batchMean, batchVariance] = made as [string, string, string];
+    const running = (old: string, batch: string, factor: number) =>
+      g.add(g.mul(old, momentum), g.mul(batch, (1 - momentum) * factor));
+    statistic(mean, running(mean, batchMean, 1));
+    statistic(variance, running(variance, batchVariance, count > 1 ? count / (count - 1) : 1));
+    return flat ? { output: g.reshape(y, g.shape(channelsFirst(x))), channelsFirst: true } : { output: y };
+  },
+  Conv: conv,
+  // Zeroes each element with probability `ratio` and scales the others up (Srivastava et al. 2014)
+  Dropout: ({ g, node, mask }) => {
+    const [x, ratio] = node.inputs as [string, string?];
+    const share = ratio ? g.fact(ratio).value?.[0] : 0.5;
+    return typeof share === "number" && share > 0 ? { output: g.mul(x, mask(g.shape(x), share)) } : undefined;
+  },
+  // The mean of each channel's piece
+  GlobalAveragePool: ({ g, node, channelsFirst, isChannelsFirst }) => {
+    const x = node.inputs[0] as string;
+    return isChannelsFirst(x) ? { output: g.mean(channelsFirst(x), [2]), channelsFirst: true } : undefined;
+  },
+};
+
+/** The training form of a node's operator, undefined where it has none. */
+export const trainingFormOf = (node: Pick<Node, "op" | "domain">): TrainingForm | undefined =>
+  TRAINING[keyOf(node.op, node.domain)];
