@@ -50,6 +50,17 @@ function scoresAt(g: Backward, stage: number): string {
   return g.ops("Attention", g.x, 4, attrs)[3] as string;
 }
 
+/** P from queries and keys, where nothing but a mask of floats comes between; else from the operator, run once more. */
+function probabilitiesOf(g: Backward, queries: string, keys: string, scale: number, shape: readonly number[]): string {
+  const mask = g.x[3];
+  const simple = !mask || (g.dtype(mask) !== "bool" && g.shape(mask).at(-1) === shape[3]);
+  const windowed =
+    g.int("is_causal", 0) === 1 || ["left", "right"].some((side) => g.int(`${side}_window_size`, -1) >= 0);
+  if (!simple || windowed || g.x[6] || g.float("softcap", 0) !== 0) return scoresAt(g, PROBABILITIES);
+  const scores = g.reshape(g.mul(scale, g.matMul(queries, keys, { transB: true })), shape);
+  return g.op("Softmax", [mask ? g.add(scores, mask) : scores], { axis: int(-1) });
+}
+
 /**
  * What the loss gains by the raw scores Q Kᵀ · scale, and by the mask. Through P = softmax(S + M), S = c · tanh(raw / c):
  * dS = P(dP − Σ P dP), dM = dS, d raw = dS(1 − (S / c)²).
@@ -75,7 +86,7 @@ function maskGradient(g: Backward, mask: string, d: string): string {
 
 /**
  * Y = P V: dV = Pᵀ dY, dP = dY Vᵀ; with the gradient of the raw scores Q Kᵀ · scale: dQ = scale · d K, dK = scale · dᵀ Q.
- * P comes from the operator itself, run once more. Of keys and values with a past, each part gets its own.
+ * Of keys and values with a past, each part gets its own.
  */
 const attention: Gradient = (g) => {
   const [q, k, v, mask, pastKey, pastValue] = g.x as [string, string, string, ...(string | undefined)[]];
@@ -87,9 +98,11 @@ const attention: Gradient = (g) => {
   const [keys, values] = [whole(pastKey, k), whole(pastValue, v)];
   const queries = heads.split(q, heads.queryHeads);
   const scale = g.float("scale", 1 / Math.sqrt(g.shape(queries)[3] as number));
-  const probabilities = scoresAt(g, PROBABILITIES);
+  const [batch, , tokens] = g.shape(queries) as [number, number, number];
+  const shape = [batch, heads.queryHeads, tokens, g.shape(keys)[2] as number];
+  const probabilities = probabilitiesOf(g, heads.grouped(queries), keys, scale, shape);
   const dY = heads.grouped(heads.split(g.dy, heads.queryHeads));
-  const dP = g.reshape(g.matMul(dY, values, { transB: true }), g.shape(probabilities));
+  const dP = g.reshape(g.matMul(dY, values, { transB: true }), shape);
   const { raw, mask: dMask } = scoreGradients(g, probabilities, dP);
   const scaled = heads.grouped(g.mul(scale, raw));
   const dQueries = g.reshape(g.matMul(scaled, keys), g.shape(queries));
