@@ -290,7 +290,7 @@ class Half {
 }
 
 /** A weight in 16 bits, ties to even; a large one is read and halved when it is written. */
-async function halved(weight: Tensor, to: "float16" | "bfloat16"): Promise<Tensor> {
+export async function halved(weight: Tensor, to: "float16" | "bfloat16"): Promise<Tensor> {
   const convert = to === "float16" ? toHalves : toBfloats;
   const make = async () => {
     const out = new Uint16Array(elements(weight.shape));
@@ -302,7 +302,7 @@ async function halved(weight: Tensor, to: "float16" | "bfloat16"): Promise<Tenso
 }
 
 /** Whether a weight holds numbers beyond ±most; NaN and infinity, which 16 bits have too, do not count. */
-async function reaches(weight: Tensor, most: number): Promise<boolean> {
+export async function reaches(weight: Tensor, most: number): Promise<boolean> {
   for await (const { values } of piecesOf(weight))
     for (let i = 0; i < values.length; i++) {
       const magnitude = Math.abs(values[i]!);

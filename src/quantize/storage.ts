@@ -3,35 +3,48 @@ import { MinnowError } from "../errors.ts";
 import { int } from "../ir/attrs.ts";
 import { byteSize, codeOf } from "../ir/dtype.ts";
 import type { Model, Node } from "../ir/graph.ts";
-import { elements, float32s, lazyTensor, type Tensor, tensorOf } from "../ir/tensor.ts";
+import { elements, float32s, int64s, type Tensor } from "../ir/tensor.ts";
 import { titleOf } from "../ir/walk.ts";
-import { toHalf } from "../numeric/half.ts";
 import { ruleOf } from "../ops/index.ts";
 import { type Pass, type PassResult, upgrade } from "../passes/index.ts";
 import { rewriting, type Site } from "../passes/rewrite.ts";
 import { measureCorrections } from "./bias-correction.ts";
+import { type Grid, type Matrix, matrixOf, panelsOf, type Rounding } from "./blocks.ts";
 import { channelsOf } from "./channels.ts";
+import { codebookOf } from "./codebook.ts";
+import { halved, reaches } from "./float16.ts";
 import { insertQuantization } from "./insert.ts";
+import { oneOf } from "./options.ts";
+import { Packer, packLevels } from "./packed.ts";
 import { type Plan, planOf } from "./plan.ts";
+import { ROUNDINGS } from "./rounding/index.ts";
+import { roundToTable } from "./rounding/table.ts";
 import type { CalibrateOptions, StoreWeightsOptions } from "./types.ts";
-import { finiteFloats, quantizeWeight } from "./weights.ts";
+import { quantizeWeight } from "./weights.ts";
 
 /** Weights of fewer elements stay as they are: what would stand before them costs more than it saves. */
 const LEAST_ELEMENTS = 512;
 /** Channels of fewer elements go into fp16: a scale for each would cost as much, and few numbers round badly. */
-const LEAST_PER_CHANNEL = 65;
+const LEAST_PER_SCALE: Readonly<Record<number, number>> = { 8: 65, 4: 16, 3: 16, 2: 16 };
 /** ONNX Runtime folds no constant larger than this. */
 const MOST_BYTES = 2 ** 30;
-/** Larger weights are computed when the file is written, again and again, instead of being kept. */
-const KEPT_BYTES = 2 ** 25;
+/** Larger weights are rounded in pieces, when the file is written. */
+const LARGE_BYTES = 2 ** 25;
+const KEPT_BYTES = 2 ** 26;
+
+const FORMATS = ["int8", "int4", "int3", "int2", "fp16", "bf16", "codebook"] as const;
+const BITS = { int8: 8, int4: 4, int3: 3, int2: 2, codebook: 4 } as const;
+
+/** The opset that has a format's type. */
+const OPSETS: Partial<Record<StoreWeightsOptions["to"], number>> = { int4: 21, int3: 21, codebook: 21, int2: 25 };
 
 /**
- * Stores float32 weights in 8 or 16 bits and turns them back into float in the graph: Cast, and for int8 Mul by a scale.
- * ONNX Runtime computes that once, when it loads the model, so that it runs at float speed on every runtime. It costs
- * time to load and, while it loads, about twice the memory of the float model; the file is a quarter or half. A weight
- * that several nodes read stays one. With int8, vectors (biases) stay float, and weights with few numbers a channel
- * (depthwise kernels) become fp16, where 8 bits would save little and cost much. It needs no data, but for the correction
- * of biases.
+ * Stores float32 weights in few bits and turns them back into float in the graph: by Cast, and Mul by a scale, or by
+ * Gather from a codebook. ONNX Runtime computes that once, when it loads the model, so that it runs at float speed on
+ * every runtime. It costs time to load and, while it loads, about twice the memory of the float model; the file is what the
+ * bits say. A weight that several nodes read stays one. Vectors (biases) stay float, and weights with few numbers a
+ * channel (depthwise kernels) become fp16, where fewer bits would save little and cost much. It needs no data, but for the
+ * correction of biases. Four bits and fewer need ONNX Runtime 1.24 or later, and 3-bit levels are stored in 4.
  * Throws a MinnowError for weights over 1 GiB (`quantize/too-large`), which would be turned back at every run, and for
  * such that hold NaN or infinity (`quantize/broken-weight`).
  *
@@ -39,13 +52,9 @@ const KEPT_BYTES = 2 ** 25;
  * const { model: small } = await storeWeights({ to: "int8", biasCorrection: true, data: photos.take(200) }).run(model);
  */
 export function storeWeights(options: StoreWeightsOptions): Pass {
-  const { to, perChannel = true, biasCorrection = false, data } = options;
-  if (to !== "int8" && to !== "fp16")
-    throw new MinnowError(`Weights cannot be stored as ${JSON.stringify(to)}.`, {
-      code: "quantize/option",
-      at: "to",
-      mend: 'It can be "int8" or "fp16".',
-    });
+  const { to, perChannel = true, biasCorrection = false, data, blockSize = 32, method = "mse" } = options;
+  oneOf("to", to, FORMATS);
+  oneOf("method", method, Object.keys(ROUNDINGS));
   if (biasCorrection && data === undefined)
     throw new MinnowError("Bias correction measures on examples, and there is no data.", {
       code: "quantize/no-data",
@@ -53,20 +62,26 @@ export function storeWeights(options: StoreWeightsOptions): Pass {
       mend: "Give 100 to 500 typical examples as data.",
     });
   const pass = rewriting("storeWeights", async (site) => {
-    for (const [name, weight] of site.graph.weights) {
-      if (!isStorable(site, name, weight)) continue;
-      if (to === "int8" && weight.shape.length < 2) continue;
-      const axis = perChannel ? axisOf(site, name, weight) : undefined;
-      const perScale = elements(weight.shape) / (axis === undefined ? 1 : weight.shape[axis]!);
-      if (to === "fp16" || perScale < LEAST_PER_CHANNEL) await storeHalf(site, name, weight);
-      else await storeInt8(site, name, weight, axis);
-    }
+    const packer = new Packer(KEPT_BYTES);
+    for (const [name, weight] of site.graph.weights)
+      if (isStorable(site, name, weight))
+        await store({ site, name, weight, packer }, { ...options, blockSize, method });
   });
+  const run = (model: Model) => (biasCorrection ? corrected(model, pass, data!, options) : pass.run(model));
+  const opset = OPSETS[to];
   return {
     name: "storeWeights",
-    options: { to, perChannel, biasCorrection },
-    run: (model) => (biasCorrection ? corrected(model, pass, data!, options) : pass.run(model)),
+    options: { to, perChannel, biasCorrection, ...(to in BITS && to !== "int8" && { blockSize, method }) },
+    run: (model) => (opset === undefined ? run(model) : raised(model, opset, run)),
   };
+}
+
+/** Runs on the model lifted to an opset; the model as it came where nothing was to do. */
+async function raised(given: Model, to: number, run: (model: Model) => Promise<PassResult>): Promise<PassResult> {
+  const { model, changes } = await upgrade({ to }).run(given);
+  const result = await run(model);
+  if (result.model === model) return { model: given, changes: result.changes };
+  return { model: result.model, changes: [...changes, ...result.changes] };
 }
 
 /** Stores the weights, and takes what that moved the mean of each channel by off the biases. */
@@ -120,42 +135,133 @@ function contractionAxis({ model, inner }: Site, node: Node, name: string, rank:
   return channelsOf(model, node, quant.weight, rank)?.weight;
 }
 
+/** A weight to store, and where. */
+interface Stored {
+  readonly site: Site;
+  readonly name: string;
+  readonly weight: Tensor;
+  readonly packer: Packer;
+}
+
+async function store(it: Stored, options: StoreWeightsOptions & { blockSize: number }): Promise<void> {
+  const { site, name, weight } = it;
+  const { to, perChannel = true } = options;
+  if (to === "fp16" || to === "bf16") return storeHalf(it, to);
+  if (weight.shape.length < 2) return;
+  const axis = perChannel ? axisOf(site, name, weight) : undefined;
+  const perScale = elements(weight.shape) / (axis === undefined ? 1 : weight.shape[axis]!);
+  if (perScale < LEAST_PER_SCALE[BITS[to]]!) return storeHalf(it, "fp16");
+  if (to === "int8" && byteSize("float32", elements(weight.shape)) <= LARGE_BYTES) return storeInt8(it, axis);
+  const matrix =
+    axis === undefined ? matrixOf(name, { ...weight, shape: [1, elements(weight.shape)] }) : laid(it, axis);
+  const size = to === "int8" || !perChannel ? matrix.columns : blockIn(matrix.columns, options.blockSize);
+  if (to === "codebook") return storeCodebook(it, matrix, size);
+  const method = to === "int8" ? "rtn" : options.method;
+  return storeLevels(it, matrix, { bits: BITS[to], symmetric: true, blockSize: size }, ROUNDINGS[method ?? "mse"]);
+}
+
+/** The weight with its channels as rows; where they lie on an inner axis of many, the first axis does as well. */
+const laid = ({ name, weight }: Stored, axis: number): Matrix =>
+  matrixOf(name, weight, axis === 1 && weight.shape.length === 2);
+
+/** The size of a block that divides a row, near the one asked for; the whole row where none is. */
+function blockIn(columns: number, wanted: number): number {
+  let best = columns;
+  for (let size = Math.max(16, wanted / 2); size <= Math.min(columns, 2 * wanted); size++)
+    if (columns % size === 0 && Math.abs(Math.log(size / wanted)) < Math.abs(Math.log(best / wanted))) best = size;
+  return best;
+}
+
 const FLOAT = { to: int(codeOf("float32")) };
 
-async function storeInt8(site: Site, name: string, weight: Tensor, axis: number | undefined): Promise<void> {
-  const quantize = () => quantizeWeight(name, weight, { type: "int8", axis, symmetric: true });
-  const { scales, tensor } = await quantize();
-  const stored = kept(weight, tensor, async () => (await quantize()).tensor.read());
+async function storeInt8({ site, name, weight }: Stored, axis: number | undefined): Promise<void> {
+  const { scales, tensor } = await quantizeWeight(name, weight, { type: "int8", axis, symmetric: true });
   const shape = axis === undefined ? [] : weight.shape.slice(axis).map((size, i) => (i === 0 ? size : 1));
   const { edit } = site;
-  const [levels, scale] = [edit.weight("w8", stored), edit.weight("s", float32s(shape, scales))];
+  const [levels, scale] = [edit.weight("w8", tensor), edit.weight("s", float32s(shape, scales))];
   edit.removeWeight(name);
   const [floats] = edit.add({ op: "Cast", name: "", inputs: [levels], outputs: [edit.fresh("c")], attrs: FLOAT });
   edit.add({ op: "Mul", name: "", inputs: [floats!, scale], outputs: [name] });
-  site.note(
-    "Stored a weight as int8, which Cast and Mul turn into float when the model is loaded.",
-    `weight "${name}"`,
+  note(site, name, "int8, which Cast and Mul turn");
+}
+
+/** Cast to float, times the scale of each block. */
+async function storeLevels(it: Stored, matrix: Matrix, grid: Grid, rounding: Rounding): Promise<void> {
+  const { site, name, weight } = it;
+  const { edit } = site;
+  const { turned } = matrix;
+  const packed = await packLevels(it.packer, { matrix, grid, rounding }, { shape: weight.shape, turned });
+  const levels = edit.weight(`w${grid.bits}`, packed.levels);
+  const [floats] = edit.add({ op: "Cast", name: "", inputs: [levels], outputs: [edit.fresh("c")], attrs: FLOAT });
+  edit.removeWeight(name);
+  scaled(it, matrix, grid.blockSize, floats!, packed.scales);
+  note(site, name, `${grid.bits}-bit levels, which Cast and Mul turn`);
+}
+
+/** Multiplies by the scales of blocks: along the shape where a block is a whole row, else in a shape with an axis for them. */
+function scaled({ site, name, weight }: Stored, matrix: Matrix, size: number, from: string, scales: Tensor): void {
+  const { rows, columns, turned } = matrix;
+  const { edit } = site;
+  const blocks = columns / size;
+  if (blocks === 1) {
+    const ones = weight.shape.slice(1).map(() => 1);
+    const shape = rows === 1 ? [] : turned ? [1, rows] : [rows, ...ones];
+    edit.add({ op: "Mul", name: "", inputs: [from, edit.weight("s", { ...scales, shape })], outputs: [name] });
+    return;
+  }
+  const [apart, along] = turned
+    ? [
+        [blocks, size, rows],
+        [blocks, 1, rows],
+      ]
+    : [
+        [rows, blocks, size],
+        [rows, blocks, 1],
+      ];
+  const reshape = (input: string, shape: readonly number[], output: string) =>
+    edit.add({ op: "Reshape", name: "", inputs: [input, edit.weight("d", int64s(shape))], outputs: [output] })[0]!;
+  const parts = reshape(from, apart, edit.fresh("r"));
+  const scale = edit.weight("s", { ...scales, shape: along });
+  const [product] = edit.add({ op: "Mul", name: "", inputs: [parts, scale], outputs: [edit.fresh("m")] });
+  reshape(product!, weight.shape, name);
+}
+
+/** Gather from the numbers that levels stand for, times the scale of each block where there is one. */
+async function storeCodebook(it: Stored, matrix: Matrix, size: number): Promise<void> {
+  const { site, name, weight, packer } = it;
+  const { edit } = site;
+  const { table, exact } = await codebookOf(matrix, size);
+  const grid: Grid = { bits: table.length > 16 ? 8 : 4, symmetric: false, blockSize: size };
+  const rounding = roundToTable([...table], exact);
+  const packed = await packLevels(packer, { matrix, grid, rounding }, { shape: weight.shape, turned: matrix.turned });
+  const indices = edit.weight("i", packed.levels);
+  const to = { to: int(codeOf("int32")) };
+  const [whole] = edit.add({ op: "Cast", name: "", inputs: [indices], outputs: [edit.fresh("c")], attrs: to });
+  const book = edit.weight("k", float32s([table.length], table));
+  edit.removeWeight(name);
+  const output = exact ? name : edit.fresh("g");
+  edit.add({ op: "Gather", name: "", inputs: [book, whole!], outputs: [output] });
+  if (!exact) scaled(it, matrix, size, output, packed.scales);
+  note(
+    site,
+    name,
+    exact ? "the few numbers it has, which Gather turns" : "indices of a codebook, which Gather and Mul turn",
   );
 }
 
-async function storeHalf(site: Site, name: string, weight: Tensor): Promise<void> {
-  const halve = async () => {
-    const bits = Uint16Array.from(await finiteFloats(name, weight), toHalf);
-    return new Uint8Array(bits.buffer);
-  };
-  const values = await finiteFloats(name, weight);
-  if (values.some((value) => Math.abs(value) > 65504)) {
+async function storeHalf({ site, name, weight }: Stored, to: "fp16" | "bf16"): Promise<void> {
+  for await (const _ of panelsOf(matrixOf(name, { ...weight, shape: [1, elements(weight.shape)] }), 1)) void _;
+  if (to === "fp16" && (await reaches(weight, 65504))) {
     site.note("Left a weight as it is: it holds numbers that float16 does not reach.", `weight "${name}"`);
     return;
   }
-  const stored = kept(weight, tensorOf("float16", weight.shape, await halve()), halve);
+  const type = to === "fp16" ? "float16" : "bfloat16";
   const { edit } = site;
-  const half = edit.weight("w16", stored);
+  const half = edit.weight("w16", await halved(weight, type));
   edit.removeWeight(name);
   edit.add({ op: "Cast", name: "", inputs: [half], outputs: [name], attrs: FLOAT });
-  site.note("Stored a weight as float16, which Cast turns into float when the model is loaded.", `weight "${name}"`);
+  note(site, name, `${type}, which Cast turns`);
 }
 
-/** What was computed, or for a large weight how to compute it again. */
-const kept = (weight: Tensor, made: Tensor, again: () => Promise<Uint8Array>): Tensor =>
-  byteSize(weight.dtype, elements(weight.shape)) > KEPT_BYTES ? lazyTensor(made.dtype, made.shape, again) : made;
+const note = (site: Site, name: string, how: string): void =>
+  site.note(`Stored a weight as ${how} into float when the model is loaded.`, `weight "${name}"`);

@@ -99,8 +99,16 @@ export interface LayerSensitivity {
 }
 
 export interface StoreWeightsOptions {
-  readonly to: "int8" | "fp16";
-  /** For int8: a scale for each channel instead of one for the whole weight; default true. */
+  /**
+   * Levels of 8 to 2 bits with a scale each channel or block, 16-bit floats, or a `codebook` of 16 numbers for each
+   * weight; a weight of at most 256 different numbers is then stored exactly.
+   */
+  readonly to: "int8" | "int4" | "int3" | "int2" | "fp16" | "bf16" | "codebook";
+  /** Numbers that share a scale where there are 4 bits or fewer; one that divides a row is taken near it. Default 32. */
+  readonly blockSize?: number;
+  /** How levels of 4 bits or fewer are rounded; default `mse`. */
+  readonly method?: "rtn" | "mse" | "kQuant";
+  /** A scale for each channel or block instead of one for the whole weight; default true. */
   readonly perChannel?: boolean;
   /** Corrects the mean error of every output channel, measured on `data`; default false. */
   readonly biasCorrection?: boolean;

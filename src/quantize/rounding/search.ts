@@ -1,4 +1,4 @@
-import type { Grid, Rounding } from "../blocks.ts";
+import type { Rounding } from "../blocks.ts";
 import { LEAST_MAGNITUDE, roundToNearest } from "./rtn.ts";
 
 /** How the candidates of a scale are judged. */
@@ -13,105 +13,112 @@ export interface Search {
 
 /** Rounds each block by the candidate scale with the least weighted squared error; rounding to nearest is one of them. */
 export const searching =
-  (search: Search): Rounding =>
-  (values, size, grid, into) => {
-    roundToNearest(values, size, grid, into);
-    const block = new Block(size, grid, search);
+  ({ importance, refit, shares }: Search): Rounding =>
+  (values, size, { bits, symmetric }, into) => {
+    roundToNearest(values, size, { bits, symmetric, blockSize: size }, into);
+    const half = 2 ** (bits - 1);
+    const block = new Block(size, 2 * half - 1);
     for (let b = 0, at = 0; at < values.length; b++, at += size) {
-      if (into.scales[b] === 0) continue;
-      const found = block.best(values, at, into.scales[b]!, into.zeroPoints[b]!);
-      into.scales[b] = found.scale;
-      into.zeroPoints[b] = found.zero;
-      block.levels(values, at, found.scale, found.zero, into.levels);
+      const start = into.scales[b]!;
+      if (start === 0) continue;
+      const { low, high, rms } = block.look(values, at);
+      if (importance !== undefined) block.weigh((value) => importance(value, rms));
+      block.start(start, into.zeroPoints[b]!);
+      const step = symmetric ? Math.max(-low, high) / half : (high - low) / (2 * half - 1);
+      for (const share of shares) {
+        const scale = share * step;
+        if (symmetric) {
+          block.consider(scale, half, refit);
+          block.consider(-scale, half, refit);
+        } else {
+          const middle = Math.round((-share * low) / scale);
+          for (let zero = middle - 1; zero <= middle + 1; zero++) block.consider(scale, zero, refit);
+        }
+      }
+      into.scales[b] = block.scale;
+      into.zeroPoints[b] = block.zero;
+      block.levels(into.levels, at);
     }
   };
 
+/** A block, and the best scale and zero point found for it. */
 class Block {
-  readonly #size: number;
-  readonly #grid: Grid;
-  readonly #search: Search;
+  scale = 0;
+  zero = 0;
+  readonly #values: Float64Array;
   readonly #weights: Float64Array;
-  #low = 0;
-  #high = 0;
+  readonly #last: number;
+  #error = 0;
 
-  constructor(size: number, grid: Grid, search: Search) {
-    this.#size = size;
-    this.#grid = grid;
-    this.#search = search;
+  constructor(size: number, last: number) {
+    this.#values = new Float64Array(size);
     this.#weights = new Float64Array(size).fill(1);
+    this.#last = last;
   }
 
-  best(values: Float32Array, at: number, scale: number, zero: number): { scale: number; zero: number } {
-    this.#look(values, at);
-    let best = { scale, zero };
-    let least = this.#error(values, at, scale, zero);
-    const consider = (candidate: number, zero: number) => {
-      const fitted = Math.fround(this.#search.refit ? this.#fit(values, at, candidate, zero) : candidate);
-      if (Math.abs(fitted) < LEAST_MAGNITUDE) return;
-      const error = this.#error(values, at, fitted, zero);
-      if (error < least) {
-        least = error;
-        best = { scale: fitted, zero };
-      }
-    };
-    const last = 2 ** this.#grid.bits - 1;
-    const half = 2 ** (this.#grid.bits - 1);
-    const most = Math.max(-this.#low, this.#high);
-    for (const share of this.#search.shares)
-      if (this.#grid.symmetric) {
-        consider((share * most) / half, half);
-        consider((share * most) / -half, half);
-      } else {
-        const candidate = (share * (this.#high - this.#low)) / last;
-        const middle = Math.round((-share * this.#low) / candidate);
-        for (const z of [middle - 1, middle, middle + 1]) if (z >= 0 && z <= last) consider(candidate, z);
-      }
-    return best;
-  }
-
-  levels(values: Float32Array, at: number, scale: number, zero: number, to: Uint8Array): void {
-    for (let i = at; i < at + this.#size; i++) to[i] = this.#level(values[i]! / scale, zero);
-  }
-
-  #level(steps: number, zero: number): number {
-    return Math.max(0, Math.min(2 ** this.#grid.bits - 1, Math.floor(steps + zero + 0.5)));
-  }
-
-  /** Finds the range of a block, and what each of its numbers counts. */
-  #look(values: Float32Array, at: number): void {
-    let squares = 0;
-    this.#low = 0;
-    this.#high = 0;
-    for (let i = at; i < at + this.#size; i++) {
-      const value = values[i]!;
-      squares += value * value;
-      if (value < this.#low) this.#low = value;
-      if (value > this.#high) this.#high = value;
-    }
-    const { importance } = this.#search;
-    if (importance === undefined) return;
-    const rms = Math.sqrt(squares / this.#size);
-    for (let i = 0; i < this.#size; i++) this.#weights[i] = importance(values[at + i]!, rms);
-  }
-
-  #error(values: Float32Array, at: number, scale: number, zero: number): number {
-    let sum = 0;
-    for (let i = 0; i < this.#size; i++) {
+  /** Takes the numbers in; gives their range, widened to hold 0, and their root mean square. */
+  look(values: Float32Array, at: number): { low: number; high: number; rms: number } {
+    let [low, high, squares] = [0, 0, 0];
+    for (let i = 0; i < this.#values.length; i++) {
       const value = values[at + i]!;
-      const error = value - (this.#level(value / scale, zero) - zero) * scale;
-      sum += this.#weights[i]! * error * error;
+      this.#values[i] = value;
+      squares += value * value;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+    return { low, high, rms: Math.sqrt(squares / this.#values.length) };
+  }
+
+  weigh(importance: (value: number) => number): void {
+    for (let i = 0; i < this.#weights.length; i++) this.#weights[i] = importance(this.#values[i]!);
+  }
+
+  start(scale: number, zero: number): void {
+    this.scale = scale;
+    this.zero = zero;
+    this.#error = this.#errorOf(scale, zero);
+  }
+
+  consider(candidate: number, zero: number, refit: boolean): void {
+    if (zero < 0 || zero > this.#last) return;
+    const scale = Math.fround(refit ? this.#fit(candidate, zero) : candidate);
+    if (Math.abs(scale) < LEAST_MAGNITUDE) return;
+    const error = this.#errorOf(scale, zero);
+    if (error >= this.#error) return;
+    this.#error = error;
+    this.scale = scale;
+    this.zero = zero;
+  }
+
+  levels(to: Uint8Array, at: number): void {
+    const middle = this.zero + 0.5;
+    for (let i = 0; i < this.#values.length; i++)
+      to[at + i] = Math.max(0, Math.min(this.#last, (this.#values[i]! / this.scale + middle) | 0));
+  }
+
+  #errorOf(scale: number, zero: number): number {
+    const [values, weights, last] = [this.#values, this.#weights, this.#last];
+    const [inverse, middle] = [1 / scale, zero + 0.5];
+    let sum = 0;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
+      const level = Math.max(0, Math.min(last, (value * inverse + middle) | 0));
+      const error = value - (level - zero) * scale;
+      sum += weights[i]! * error * error;
     }
     return sum;
   }
 
   /** The scale with the least error for the levels a candidate gives: Σ w·x·l / Σ w·l². */
-  #fit(values: Float32Array, at: number, scale: number, zero: number): number {
+  #fit(scale: number, zero: number): number {
+    const [values, weights, last] = [this.#values, this.#weights, this.#last];
+    const [inverse, middle] = [1 / scale, zero + 0.5];
     let [products, squares] = [0, 0];
-    for (let i = 0; i < this.#size; i++) {
-      const value = values[at + i]!;
-      const level = this.#level(value / scale, zero) - zero;
-      products += this.#weights[i]! * value * level;
-      squares += this.#weights[i]! * level * level;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
+      const level = Math.max(0, Math.min(last, (value * inverse + middle) | 0)) - zero;
+      products += weights[i]! * value * level;
+      squares += weights[i]! * level * level;
     }
     return squares === 0 ? scale : products / squares;
   }

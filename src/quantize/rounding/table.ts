@@ -1,7 +1,7 @@
 import type { Rounding } from "../blocks.ts";
 import { LEAST_MAGNITUDE } from "./rtn.ts";
 
-/** Sixteen numbers from −1 to 1 that levels stand for, times the largest magnitude of their block. */
+/** The numbers that levels stand for, times the largest magnitude of their block: from −1 to 1. */
 export type Table = readonly number[];
 
 /**
@@ -19,8 +19,8 @@ const FP4_POSITIVE = [0, 0.005208333333, 0.6666667, 1, 0.3333333, 0.5, 0.1666667
 /** Floats of 4 bits, in the order of their bits. Source: bitsandbytes, as ONNX Runtime's MatMulBnb4 reads them. */
 export const FP4: Table = [...FP4_POSITIVE, ...FP4_POSITIVE.map((value) => -value)];
 
-/** Rounds to the nearest number of a table, times the largest magnitude of the block. Zero points are 0. */
-export function roundToTable(table: Table): Rounding {
+/** Rounds to the nearest number of a table, times the largest magnitude of the block unless `unscaled`. Zero points are 0. */
+export function roundToTable(table: Table, unscaled = false): Rounding {
   const sorted = table.map((value, level) => ({ value, level })).sort((a, b) => a.value - b.value);
   const order = Uint8Array.from(sorted, ({ level }) => level);
   const middles = Float64Array.from(sorted.slice(1), ({ value }, i) => (value + sorted[i]!.value) / 2);
@@ -29,7 +29,7 @@ export function roundToTable(table: Table): Rounding {
     for (let block = 0, at = 0; at < values.length; block++, at += size) {
       let most = 0;
       for (let i = at; i < at + size; i++) most = Math.max(most, Math.abs(values[i]!));
-      const scale = most < LEAST_MAGNITUDE ? 0 : most;
+      const scale = unscaled ? 1 : most < LEAST_MAGNITUDE ? 0 : most;
       scales[block] = scale;
       const inverse = scale === 0 ? 0 : 1 / scale;
       for (let i = at; i < at + size; i++) levels[i] = order[placeOf(values[i]! * inverse, middles)]!;
