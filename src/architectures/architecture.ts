@@ -74,9 +74,14 @@ export function classifier(
 
 /**
  * The multiple of `divisor` nearest to a number of channels, not less than `least` nor than `share` of the number. Source: the
- * reference code of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381).
+ * reference code of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381). Less than one channel is an error: the width is too small.
  */
 export function makeDivisible(channels: number, divisor = 8, { least = divisor, share = 0.9 } = {}): number {
+  if (!(channels >= 1))
+    throw new MinnowError(`A layer would have ${channels.toPrecision(2)} channels; there is none left.`, {
+      code: "architectures/no-channels",
+      mend: "Give a greater width.",
+    });
   const rounded = Math.max(least, Math.floor((channels + divisor / 2) / divisor) * divisor);
   return rounded < share * channels ? rounded + divisor : rounded;
 }

@@ -8,27 +8,14 @@ import type { Fact } from "../ops/define.ts";
 import { factOf } from "../ops/facts.ts";
 import { inferNode } from "../ops/infer.ts";
 import { type Fans, fansOf, type Initializer, initialised, kaimingNormal, ones, torchDefault, zeros } from "./init.ts";
+import { pair, type Window, windowAttrs } from "./window.ts";
+
+export type { Padding, Sizes } from "./window.ts";
 
 /** A value of the net that is being built: its name, and its shape as ONNX Runtime will give it. */
 export interface Value {
   readonly name: string;
   readonly shape: readonly Dim[];
-}
-
-/** One size for all axes of an image, or one for each: [height, width]. */
-export type Sizes = number | readonly [number, number];
-
-/**
- * Zeros put around an image: a number for every side, one for each axis, `half` for PyTorch's usual ⌊dilation · (k − 1) / 2⌋, or
- * `same` for TensorFlow's SAME, worked out for the size the image has here (the odd one goes to the end).
- */
-export type Padding = Sizes | "half" | "same";
-
-interface Window {
-  readonly kernel: Sizes;
-  readonly stride?: Sizes;
-  readonly padding?: Padding;
-  readonly dilation?: Sizes;
 }
 
 export interface ConvOptions extends Window {
@@ -49,6 +36,13 @@ export interface LinearOptions {
   readonly bias?: boolean;
   readonly init?: Initializer;
   readonly biasInit?: Initializer;
+}
+
+export interface EmbeddingOptions {
+  readonly name: string;
+  readonly count: number;
+  readonly size: number;
+  readonly init: Initializer;
 }
 
 export interface NormOptions {
@@ -96,8 +90,6 @@ interface State extends NetDefaults {
 /** The opset a net is written at unless an operator needs more; IR versions that go with opsets. */
 const OPSET = 18;
 const irOf = (opset: number): number => (opset >= 21 ? 10 : opset >= 19 ? 9 : 8);
-
-const pair = (sizes: Sizes): readonly [number, number] => (typeof sizes === "number" ? [sizes, sizes] : sizes);
 
 /** The size of an axis that must be a number by now, counted from the end where negative. */
 export function sizeAt(x: Value, axis: number): number {
@@ -387,48 +379,7 @@ export class Net {
     return { name, shape: tensor.shape };
   }
 
-  /** Attributes of a window that slides over an image, which must still have something to stride over. */
-  #window(x: Value, { kernel, stride = 1, padding = "half", dilation = 1 }: Window, name: string): Attrs {
-    const [k, s, d, size] = [pair(kernel), pair(stride), pair(dilation), imageSizeOf(x)];
-    const pads = ([0, 1] as const).map((axis) =>
-      padsOf(padding, axis, { k: k[axis], s: s[axis], d: d[axis] }, size[axis]),
-    );
-    for (const axis of [0, 1] as const) {
-      const padded = size[axis] + pads[axis]![0] + pads[axis]![1];
-      const shrunk = s[axis] > 1 && size[axis] < s[axis];
-      if (shrunk || padded < (k[axis] - 1) * d[axis] + 1)
-        throw new MinnowError(
-          `The image is ${size.join("×")} when it comes to "${this.#path(name)}", a window of ${k.join("×")} with stride ${s.join("×")}.`,
-          { code: "architectures/resolution", mend: "Give a greater resolution." },
-        );
-    }
-    return {
-      kernel_shape: ints(k),
-      strides: ints(s),
-      dilations: ints(d),
-      pads: ints([...pads.map((p) => p[0]), ...pads.map((p) => p[1])]),
-    };
+  #window(x: Value, window: Window, name: string): Attrs {
+    return windowAttrs(imageSizeOf(x), window, this.#path(name));
   }
-}
-
-export interface EmbeddingOptions {
-  readonly name: string;
-  readonly count: number;
-  readonly size: number;
-  readonly init: Initializer;
-}
-
-/** Zeros before and after along one axis. */
-function padsOf(
-  padding: Padding,
-  axis: 0 | 1,
-  { k, s, d }: { readonly k: number; readonly s: number; readonly d: number },
-  size: number,
-): readonly [number, number] {
-  if (padding === "same") {
-    const total = Math.max(0, (Math.ceil(size / s) - 1) * s + (k - 1) * d + 1 - size);
-    return [Math.floor(total / 2), Math.ceil(total / 2)];
-  }
-  const each = padding === "half" ? Math.floor((d * (k - 1)) / 2) : pair(padding)[axis];
-  return [each, each];
 }
