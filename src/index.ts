@@ -13,3 +13,4 @@ export { load, save, toBytes } from "./onnx/index.ts";
 export * from "./passes/index.ts";
 export * from "./quantize/index.ts";
 export { openSession, type Session, type SessionOptions } from "./runtime/index.ts";
+export { type TrainOptions, type TrainProgress, type TrainResult, train } from "./train/index.ts";

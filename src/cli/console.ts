@@ -39,21 +39,33 @@ export interface Progress {
   end(): void;
 }
 
-/** Progress under a title, with the time left once it can be told. */
-export function progress(title: string, quiet = false): Progress {
-  const start = performance.now();
+/** A line that draws over itself, ten times a second at most; on no terminal, nothing. */
+export function statusLine(quiet = false): { show(text: () => string): void; end(): void } {
   let last = 0;
   return {
-    update(done, total) {
+    show(text) {
       const now = performance.now();
       if (quiet || !process.stderr.isTTY || now - last < 100) return;
       last = now;
-      const elapsed = (now - start) / 1000;
-      const left = done > 0 && elapsed > 1 ? ` · ${duration((elapsed / done) * (total - done))} left` : "";
       clear();
-      process.stderr.write(`  ${title} ${done}/${total}${left}`);
+      process.stderr.write(`  ${text()}`);
       drawn = true;
     },
     end: clear,
+  };
+}
+
+/** Progress under a title, with the time left once it can be told. */
+export function progress(title: string, quiet = false): Progress {
+  const start = performance.now();
+  const line = statusLine(quiet);
+  return {
+    update: (done, total) =>
+      line.show(() => {
+        const elapsed = (performance.now() - start) / 1000;
+        const left = done > 0 && elapsed > 1 ? ` · ${duration((elapsed / done) * (total - done))} left` : "";
+        return `${title} ${done}/${total}${left}`;
+      }),
+    end: line.end,
   };
 }

@@ -28,6 +28,7 @@ export async function openData(
   modelPath: string,
   option: "data" | "test-data" = "data",
   known?: PreprocessOptions,
+  { untrained = false }: { readonly untrained?: boolean } = {},
 ): Promise<DataGiven> {
   const path = text(given, option);
   if (path === undefined)
@@ -45,7 +46,7 @@ export async function openData(
   const limited = few(opened.data);
   const chosen =
     known === undefined || limited.prepare === undefined
-      ? await choosePreprocess(given, model, modelPath, limited)
+      ? await choosePreprocess(given, model, modelPath, limited, untrained)
       : { options: known, how: "as for --data" };
   const shape = feedInputs(model.graph)[0]?.type?.shape;
   const prepared = (data: Dataset): Dataset => data.prepare?.(chosen?.options, shape) ?? data;
@@ -94,7 +95,48 @@ export async function rolesFor(given: Given, model: Model, modelPath: string, da
   return { learn: some, judge: rest, how: `${some.size} for calibration, ${rest.size} to judge (seed ${seed})` };
 }
 
-async function choosePreprocess(given: Given, model: Model, modelPath: string, data: Dataset) {
+/** Data that is learned from, what each epoch is judged on, and what the end is. */
+export interface LearningRoles {
+  readonly learn: Dataset;
+  readonly validation: Dataset;
+  readonly judge: Dataset;
+  readonly how: string;
+}
+
+/**
+ * Learning takes the source's own training part, or 80 % of it. Epochs are judged on its validation part, the end on
+ * `--test-data` or its test part; where there is only one other part it judges both.
+ */
+export async function learningRoles(
+  given: Given,
+  model: Model,
+  modelPath: string,
+  data: DataGiven,
+): Promise<LearningRoles> {
+  const seed = number(given, "seed") ?? 0;
+  const others =
+    text(given, "test-data") === undefined
+      ? undefined
+      : await openData(given, model, modelPath, "test-data", data.preprocess);
+  const [val, own] = [data.parts.get("val"), data.parts.get("test")];
+  const test = others === undefined ? own : (others.parts.get("test") ?? others.parts.get("val") ?? others.all);
+  const judge = test ?? val;
+  if (judge === undefined) {
+    const [learn, rest] = split(data.all, 0.8, { seed });
+    return {
+      learn,
+      validation: rest,
+      judge: rest,
+      how: `${learn.size} to learn from, ${rest.size} to judge (seed ${seed})`,
+    };
+  }
+  const learn = data.parts.get("train") ?? data.all;
+  const validation = val ?? judge;
+  const epochs = val === undefined || val === judge ? "" : `, ${val.size} of val to judge epochs`;
+  return { learn, validation, judge, how: `${learn.size} to learn from${epochs}, ${judge.size} to judge` };
+}
+
+async function choosePreprocess(given: Given, model: Model, modelPath: string, data: Dataset, untrained: boolean) {
   if (data.prepare === undefined) return undefined;
   const overrides = overridesOf(given);
   const named = text(given, "preprocess");
@@ -103,10 +145,12 @@ async function choosePreprocess(given: Given, model: Model, modelPath: string, d
   const few = sample(data, 200, number(given, "seed") ?? 0);
   const guesses = await guessPreprocess(model, few, overrides, { signal: given.signal });
   const [best, next] = guesses;
-  if (best === undefined)
+  // Scores that are hardly better than chance say nothing: the model has yet to learn.
+  const chance = 1 / Math.max(1, data.classes?.length ?? 1);
+  if (best === undefined || (untrained && best.accuracy < chance + 0.25 * (1 - chance)))
     return {
       options: { preset: "imagenet" as const, ...overrides },
-      how: "imagenet (a guess; set it with --preprocess)",
+      how: `imagenet (${best === undefined ? "a guess" : "the model answers by chance as yet"}; set it with --preprocess)`,
     };
   const rival = next === undefined ? "" : `; next best ${next.name} ${percent(next.accuracy, 0)}`;
   return {

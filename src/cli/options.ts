@@ -1,4 +1,5 @@
 import { MinnowError } from "../errors.ts";
+import { isMetric, METRICS, type MetricName } from "../measure/metrics.ts";
 import type { Runtime } from "../runtime/index.ts";
 import type { Given, OptionSpecs } from "./verb.ts";
 
@@ -166,4 +167,13 @@ export function runningOf(given: Given): { runtime?: Runtime; threads?: number }
       "Measure in a page, or use --target wasm or node.",
     );
   return { ...(runtime && { runtime }), ...(threads && { threads }) };
+}
+
+/** Names of metrics joined by commas. */
+export function metricsOf(given: Given): MetricName[] | undefined {
+  const names = text(given, "metric")?.split(",");
+  const stranger = names?.find((name) => !isMetric(name));
+  if (stranger !== undefined)
+    throw wrong(`--metric is "${stranger}".`, `Give any of ${Object.keys(METRICS).join(", ")}.`);
+  return names as MetricName[] | undefined;
 }

@@ -38,8 +38,8 @@ export async function writeReport({ given, opened, result, budget, output, data 
     },
     classes: data.all.classes,
     changed: await changedAnswers(result, picturesIn(given)),
-    command: commandLine(given),
-    machine: `${cpus()[0]?.model ?? "unknown processor"} · Node ${process.versions.node} · ONNX Runtime ${await engineVersion()} · minnow ${VERSION}`,
+    command: commandLine("compress", given),
+    machine: await machineWords(),
     date: new Date().toISOString().slice(0, 10),
   });
 }
@@ -51,13 +51,19 @@ const engineVersion = async (): Promise<string> => {
   return env.versions.common;
 };
 
+/** Processor and versions: what measured times hold for. */
+export const machineWords = async (): Promise<string> =>
+  `${cpus()[0]?.model ?? "unknown processor"} · Node ${process.versions.node} · ONNX Runtime ${await engineVersion()} · minnow ${VERSION}`;
+
 /** The command that was given, as it can be pasted again. */
-function commandLine({ paths, options }: Given): string {
+export function commandLine(verb: string, { paths, options }: Given): string {
   const quote = (word: string) => (/^[\w./:=,%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
   const given = Object.entries(options).flatMap(([name, value]) =>
-    value === true ? [`--${name}`] : typeof value === "string" ? [`--${name}`, quote(value)] : [],
+    value === true
+      ? [`--${name}`]
+      : [value ?? []].flat().flatMap((v) => (typeof v === "string" ? [`--${name}`, quote(v)] : [])),
   );
-  return ["minnow compress", ...paths.map(quote), ...given].join(" ");
+  return [`minnow ${verb}`, ...paths.map(quote), ...given].join(" ");
 }
 
 /** Where the picture of an example lies, if its data is a folder. */

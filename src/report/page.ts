@@ -41,6 +41,7 @@ pre{background:var(--tint);border:1px solid var(--line);border-radius:.6rem;padd
 figure{margin:0;background:var(--tint);border:1px solid var(--line);border-radius:.6rem;overflow:hidden}
 figure img{display:block;width:100%;aspect-ratio:1;object-fit:contain;background:var(--line);image-rendering:auto}
 figure img.tiny{image-rendering:pixelated}
+figure.curve{margin:.8rem 0;max-width:44rem}figure.curve svg{display:block;width:100%}
 figcaption{padding:.5rem .6rem;font-size:.82rem;line-height:1.35;overflow-wrap:anywhere}
 footer{margin-top:3rem;color:var(--soft);font-size:.86rem}
 details summary{cursor:pointer;color:var(--soft)}

@@ -23,6 +23,8 @@ export class Loop {
   readonly #options: TrainOptions;
   readonly #schedule: Schedule;
   #progress: Progress;
+  /** When the last update ended. */
+  #since = 0;
   /** The weights of the best epoch, where they are wanted. */
   #best: Map<string, TensorData> | undefined;
 
@@ -62,6 +64,7 @@ export class Loop {
     const { seed = 0, signal } = this.#options;
     const at = this.#progress;
     let gathered: LearningBatch[] = [];
+    this.#since = performance.now();
     if (at.done < run.stepsPerEpoch)
       for await (const next of learningBatches(data, { batch, seed, epoch: at.epoch, from: at.cursor })) {
         if (signal?.aborted) return false;
@@ -78,7 +81,6 @@ export class Loop {
   async #update(batches: readonly LearningBatch[]): Promise<void> {
     const { learner, change, run, judged, batch } = this.#training;
     const at = this.#progress;
-    const start = performance.now();
     const { feeds } = learner.step;
     const given = batches.map((b) => feedsOf(feeds, b, change && { ...change, epoch: at.epoch }));
     const lr = this.#schedule(at.update, run);
@@ -91,7 +93,9 @@ export class Loop {
     at.update++;
     at.done++;
     at.cursor = (batches.at(-1) as LearningBatch).next;
-    at.seconds += (performance.now() - start) / 1000;
+    const now = performance.now();
+    at.seconds += (now - this.#since) / 1000;
+    this.#since = now;
     const perUpdate = at.seconds / at.done;
     this.#options.onProgress?.({
       epoch: at.epoch + 1,

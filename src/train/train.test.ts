@@ -202,7 +202,8 @@ describe("train", () => {
     const options = { data: pictures(40), epochs: 1, batch: 10, schedule: constant(0.1), optimizer: sgd() };
     const [fast, slow] = await Promise.all([train(dense(), options), train(dense(), { ...options, ema: 0.99 })]);
     const [start, end, mean] = [await weightsOf(dense()), await weightsOf(fast.model), await weightsOf(slow.model)];
-    const far = (a: readonly number[] = [], b: readonly number[] = []) => Math.hypot(...a.map((v, i) => v - (b[i] as number)));
+    const far = (a: readonly number[] = [], b: readonly number[] = []) =>
+      Math.hypot(...a.map((v, i) => v - (b[i] as number)));
     expect(far(mean["fc1.weight"], start["fc1.weight"])).toBeLessThan(
       0.05 * far(end["fc1.weight"], start["fc1.weight"]),
     );

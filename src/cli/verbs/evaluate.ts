@@ -1,11 +1,11 @@
 import { evaluate } from "../../measure/evaluate.ts";
-import { accuracyByClass, isMetric, METRICS, type MetricName } from "../../measure/metrics.ts";
+import { accuracyByClass, METRICS } from "../../measure/metrics.ts";
 import { percent, plural, table } from "../../report/words.ts";
 import { dim, print, printJson, progress } from "../console.ts";
 import { openData } from "../data.ts";
 import { openModel } from "../model.ts";
-import { DATA, flag, onePath, RUNNING, runningOf, text, wrong } from "../options.ts";
-import type { Given, Verb } from "../verb.ts";
+import { DATA, flag, metricsOf, onePath, RUNNING, runningOf } from "../options.ts";
+import type { Verb } from "../verb.ts";
 
 export const verb: Verb = {
   name: "evaluate",
@@ -64,11 +64,3 @@ export const verb: Verb = {
     return 0;
   },
 };
-
-function metricsOf(given: Given): MetricName[] | undefined {
-  const names = text(given, "metric")?.split(",");
-  const stranger = names?.find((name) => !isMetric(name));
-  if (stranger !== undefined)
-    throw wrong(`--metric is "${stranger}".`, `Give any of ${Object.keys(METRICS).join(", ")}.`);
-  return names as MetricName[] | undefined;
-}

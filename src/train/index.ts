@@ -1,0 +1,41 @@
+export { type AugmentOptions, augment, type Pixels, pixelsOf } from "./augment.ts";
+export { type Checkpoint, readCheckpoint, saveCheckpoint } from "./checkpoint.ts";
+export { type DifferentiateOptions, differentiate } from "./differentiate.ts";
+export {
+  binaryCrossEntropy,
+  type CrossEntropyOptions,
+  crossEntropy,
+  huber,
+  type LanguageModelOptions,
+  type LossOptions,
+  languageModel,
+  meanSquaredError,
+  type TargetOptions,
+} from "./losses.ts";
+export {
+  type AdamWOptions,
+  adamW,
+  type LionOptions,
+  lion,
+  type RmspropOptions,
+  rmsprop,
+  type SgdOptions,
+  sgd,
+} from "./optimizers.ts";
+export { bindSizes, readyToTrain } from "./prepare.ts";
+export type { EpochRecord } from "./progress.ts";
+export {
+  constant,
+  cosine,
+  type OneCycleOptions,
+  oneCycle,
+  type Run,
+  type Schedule,
+  type StepDecayOptions,
+  stepDecay,
+  warmUp,
+} from "./schedules.ts";
+export { type Loss, type Optimizer, type StepOptions, type TrainStep, trainingStep, type Update } from "./step.ts";
+export { openStepper, type StepAt, type Stepper, type StepResult } from "./stepper.ts";
+export { type TrainOptions, type TrainProgress, type TrainResult, train } from "./train.ts";
+export type { Group, Untouched } from "./trainable.ts";
