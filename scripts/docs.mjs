@@ -1,8 +1,10 @@
-/** Writes the generated pages of docs/ from the build: the command line, and the operators with what is known of each. */
+/** Writes the generated pages of docs/ from the build: the command line, the operators with what is known of each, the nets with what they cost. */
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { ARCHITECTURES, create } from "../dist/architectures/index.js";
 import { commandHelp, overview } from "../dist/cli/help.js";
 import { loadVerb, VERBS } from "../dist/cli/verbs.js";
+import { costOf } from "../dist/measure/cost.js";
 import { keyOf } from "../dist/ops/define.js";
 import { OPS } from "../dist/ops/index.js";
 
@@ -21,4 +23,16 @@ const rules = [...OPS].sort((a, b) => (keyOf(a.name, a.domain) < keyOf(b.name, b
 writeFileSync(
   to("operators.md"),
   `# Operators\n\nGenerated from the operator table: ${rules.length} rules. An operator that is missing here is carried through untouched.\n\n| operator | since opset | axes | quantizes as |\n|---|---|---|---|\n${rules.map(row).join("\n")}\n`,
+);
+
+const exact = (count) => count.toLocaleString("en");
+const net = ([name, { paper, defaults }]) => {
+  const { parameters, macs } = costOf(create(name));
+  const input = defaults.resolution ?? "";
+  return `| ${name} | ${exact(parameters)} | ${exact(macs)} | ${input} | ${paper.title} (${paper.id}) |`;
+};
+const nets = Object.entries(ARCHITECTURES);
+writeFileSync(
+  to("architectures.md"),
+  `# Architectures\n\nGenerated from the registry: ${nets.length} nets that \`create\` makes, each with the classes and the resolution of its paper. Multiply-adds are those of one image of this resolution, or of 128 tokens.\n\n| name | parameters | multiply-adds | resolution | paper |\n|---|---|---|---|---|\n${nets.map(net).join("\n")}\n`,
 );

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { costOf } from "../measure/cost.ts";
 import type { ArchitectureOptions } from "./architecture.ts";
-import { create } from "./index.ts";
+import { architectures, create } from "./index.ts";
 
 /** Name, trainable parameters, multiply-adds of one image (where the source gives them), options. Sources: the papers' code. */
 type Row = readonly [
@@ -64,6 +64,9 @@ const ROWS: readonly Row[] = [
   ["ghostnetv2", 6_156_908],
   ["mobileone_s0", 5_293_272],
   ["mobileone_s1", 4_825_192],
+  ["mobileone_s2", 7_884_648],
+  ["mobileone_s3", 10_170_600],
+  ["mobileone_s4", 14_951_248],
   // MCUNet's own figures are rounded to a tenth of a million.
   ["mcunet_in0", 749_840, 6_364_224],
   ["mcunet_in1", 636_232, 12_790_096],
@@ -104,6 +107,10 @@ const ROWS: readonly Row[] = [
     { vocabulary: 512, layers: 5, dimension: 64, heads: 8, kvHeads: 4, inner: 172, length: 128 },
   ],
 ];
+
+it("every net has a row", () => {
+  expect(new Set(ROWS.map(([name]) => name))).toEqual(new Set(architectures()));
+});
 
 describe("a net has exactly the parameters and multiply-adds of its original", () => {
   it.each(ROWS.map((row) => [title(row), row] as const))("%s", (_, [name, parameters, macs, options]) => {
