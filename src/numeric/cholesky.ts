@@ -26,6 +26,28 @@ export function solveDefinite(a: Float64Array, b: Float64Array, n: number): Floa
   return b;
 }
 
+/**
+ * The upper triangular U with A⁻¹ = Uᵀ·U, for a symmetric positive definite A [n, n], which is overwritten: A in reverse
+ * order is L·Lᵀ, and U the inverse of L in reverse order. Throws as {@link solveDefinite}.
+ */
+export function inverseFactor(a: Float64Array, n: number): Float64Array {
+  const lower = a.reverse();
+  factor(lower, n);
+  const inverse = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    const row = lower.subarray(i * n, i * n + i + 1);
+    const own = inverse.subarray(i * n, (i + 1) * n);
+    const diagonal = 1 / (row[i] as number);
+    for (let k = 0; k < i; k++) {
+      const factor = -(row[k] as number) * diagonal;
+      const above = inverse.subarray(k * n, k * n + k + 1);
+      for (let j = 0; j <= k; j++) own[j] = (own[j] as number) + factor * (above[j] as number);
+    }
+    own[i] = diagonal;
+  }
+  return inverse.reverse();
+}
+
 /** Puts L into the lower triangle. */
 function factor(a: Float64Array, n: number): void {
   for (let i = 0; i < n; i++) {
