@@ -1,4 +1,5 @@
 import { MinnowError } from "../errors.ts";
+import { float } from "../ir/attrs.ts";
 import { isFloat } from "../ir/dtype.ts";
 import { titleOf } from "../ir/walk.ts";
 import type { Backward, Gradient, Gradients } from "./gradient.ts";
@@ -134,7 +135,7 @@ export const unaryGradients: Gradients = {
   }),
   // with h = clip(x/6 + ½, 0, 1): d x·h = h + x/6 [|x| < 3]
   HardSwish: chain((g, x) => {
-    const h = g.op("Clip", [g.add(0.5, g.mul(1 / 6, x)), 0, 1]);
+    const h = g.op("HardSigmoid", [x], { alpha: float(1 / 6), beta: float(0.5) });
     return g.add(h, g.mul(1 / 6, g.mul(x, mask(g, "Less", g.op("Abs", [x]), 3))));
   }),
   Identity: (g) => [g.dy],
