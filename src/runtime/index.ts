@@ -1,1 +1,2 @@
+export { blockSize } from "./block-size.ts";
 export { defaultRuntime, openSession, type Runtime, type Session, type SessionOptions } from "./session.ts";

@@ -1,7 +1,8 @@
 import { MinnowError } from "../errors.ts";
 import { elements, readData, type TensorData } from "../ir/tensor.ts";
 import { random } from "../numeric/random.ts";
-import { openSession, type SessionOptions } from "../runtime/index.ts";
+import { blockChannels } from "../passes/block-channels.ts";
+import { blockSize, defaultRuntime, openSession, type SessionOptions } from "../runtime/index.ts";
 import type { TrainStep } from "./step.ts";
 import { type Carried, LEARNING_RATE, UPDATES } from "./update.ts";
 
@@ -46,7 +47,8 @@ export interface StepperOptions extends SessionOptions {
  * const { loss } = await stepper.run({ input, labels }, { lr: 0.1, update: 1 });
  */
 export async function openStepper(step: TrainStep, { seed = 0, ...options }: StepperOptions = {}): Promise<Stepper> {
-  const session = await openSession(step.model, options);
+  const block = await blockSize(options.runtime ?? defaultRuntime());
+  const session = await openSession(block > 0 ? blockChannels(step.model, block) : step.model, options);
   const now = new Map<string, TensorData>();
   const spare = new Map<string, TensorData>();
   for (const carried of step.carried) {

@@ -1,0 +1,102 @@
+import { describe, expect, it } from "vitest";
+import { edit, int, ints, type Model } from "../ir/index.ts";
+import { elements, type TensorData } from "../ir/tensor.ts";
+import { random } from "../numeric/random.ts";
+import type { Fact } from "../ops/define.ts";
+import { Emitter } from "../ops/emit.ts";
+import { blockSize, openSession } from "../runtime/index.ts";
+import { blockChannels } from "./block-channels.ts";
+
+const block = await blockSize("node");
+const next = random(5);
+const drawn = (shape: readonly number[], low = -1): Float32Array =>
+  Float32Array.from({ length: elements(shape) }, () => low + (1 - low) * next());
+
+/** A net over x [2, channels, 9, 7] whose weights are inputs; `build` gives the output. */
+function net(channels: number, build: (g: Emitter, weight: (...shape: number[]) => string, x: string) => string) {
+  const x = [2, channels, 9, 7];
+  const inputs = [{ name: "x", type: { kind: "tensor" as const, dtype: "float32" as const, shape: x } }];
+  const feeds: Record<string, TensorData> = { x: { dtype: "float32", shape: x, data: drawn(x) } };
+  const graph = { name: "net", inputs: [], outputs: [], weights: new Map(), nodes: [], valueInfo: new Map() };
+  const facts = new Map<string, Fact>([["x", { dtype: "float32", shape: x }]]);
+  const e = edit({ ...graph, inputs });
+  const opsets = new Map([["", 18]]);
+  const y = build(
+    new Emitter(e, facts, opsets),
+    (...shape) => {
+      const name = `w${inputs.length}`;
+      inputs.push({ name, type: { kind: "tensor", dtype: "float32", shape } });
+      feeds[name] = { dtype: "float32", shape, data: drawn(shape, 0.1) };
+      facts.set(name, { dtype: "float32", shape });
+      return name;
+    },
+    "x",
+  );
+  e.setInputs(inputs);
+  e.setOutputs([{ name: y }]);
+  const model: Model = { graph: e.done(), opsets, irVersion: 8, functions: [] };
+  return { model, feeds, y };
+}
+
+const conv = (g: Emitter, x: string, w: string, group = 1, stride = 1, bias?: string) =>
+  g.op("Conv", [x, w, ...(bias ? [bias] : [])], {
+    pads: ints([1, 1, 1, 1]),
+    group: int(group),
+    strides: ints([stride, stride]),
+  });
+
+const NETS: Readonly<Record<string, ReturnType<typeof net>>> = {
+  "a stem, then a convolution": net(3, (g, w, x) =>
+    conv(g, g.op("Relu", [conv(g, x, w(32, 3, 3, 3), 1, 2)]), w(16, 32, 3, 3), 1, 1, w(16)),
+  ),
+  "channels that do not fill a block": net(20, (g, w, x) => {
+    const y = g.op("Sigmoid", [conv(g, x, w(24, 20, 3, 3))]);
+    return conv(g, g.add(y, g.op("HardSwish", [y])), w(20, 24, 3, 3));
+  }),
+  "depthwise, strided, with a bias": net(32, (g, w, x) =>
+    conv(g, conv(g, x, w(48, 32, 3, 3)), w(48, 1, 3, 3), 48, 2, w(48)),
+  ),
+  "a normalization by the batch": net(16, (g, w, x) => {
+    const attrs = { training_mode: int(1), momentum: float(0) };
+    const [y, mean] = g.ops("BatchNormalization", [conv(g, x, w(24, 16, 3, 3)), w(24), w(24), w(24), w(24)], 3, attrs);
+    return g.add(y as string, g.reshape(mean as string, [24, 1, 1]));
+  }),
+  "an affine normalization, sums and scales of channels": net(16, (g, w, x) => {
+    const y = g.op("BatchNormalization", [conv(g, x, w(32, 16, 3, 3)), w(32), w(32), w(32), w(32)]);
+    const scaled = g.mul(y, g.reshape(g.sum(y, [0, 2, 3], false), [32, 1, 1]));
+    return g.add(g.mul(scaled, g.op("GlobalAveragePool", [scaled])), g.op("Clip", [y, g.scalar(0), g.scalar(6)]));
+  }),
+  "a depthwise transposed convolution with strides": net(16, (g, w, x) => {
+    const y = conv(g, x, w(32, 16, 3, 3), 1, 2);
+    return g.op("ConvTranspose", [y, w(32, 1, 3, 3)], {
+      group: int(32),
+      strides: ints([2, 2]),
+      pads: ints([1, 1, 1, 1]),
+      output_padding: ints([0, 0]),
+    });
+  }),
+};
+
+describe.skipIf(block === 0)("on blocked channels", () => {
+  it.each(Object.entries(NETS))("%s: the outputs are the same", async (_, { model, feeds, y }) => {
+    const blocked = blockChannels(model, block);
+    expect(blocked.graph.nodes.some((node) => node.domain === "com.microsoft.nchwc")).toBe(true);
+    const [a, b] = await Promise.all(
+      [model, blocked].map(async (m) => {
+        const session = await openSession(m);
+        const result = await session.run(feeds);
+        await session.close();
+        return Object.values(result)[0] as TensorData;
+      }),
+    );
+    expect(b?.shape).toEqual(a?.shape);
+    const [p, q] = [a?.data as Float32Array, b?.data as Float32Array];
+    const largest = Math.max(...p.map(Math.abs));
+    expect(Math.max(...p.map((v, i) => Math.abs(v - (q[i] as number)))) / largest, y).toBeLessThan(1e-5);
+  });
+
+  it("a model without convolutions stays the very same nodes", () => {
+    const { model } = net(16, (g, _, x) => g.op("Relu", [x]));
+    expect(blockChannels(model, block).graph.nodes).toEqual(model.graph.nodes);
+  });
+});
