@@ -22,11 +22,8 @@ function centered(g: Backward, x: string, first: number, epsilon: number): Norma
 
 function rootMeanSquare(g: Backward, x: string, first: number, epsilon: number): Normal {
   const axes = from(first, g.rank(x));
-  const count = g
-    .shape(x)
-    .slice(first)
-    .reduce((a, b) => a * b, 1);
-  const square = g.mul(1 / count, g.reduce("ReduceSumSquare", x, axes));
+  // Half the time of ReduceSumSquare, in ONNX Runtime on a CPU.
+  const square = g.mean(g.mul(x, x), axes);
   const r = g.op("Reciprocal", [g.op("Sqrt", [g.add(square, epsilon)])]);
   return { normal: g.mul(x, r), r, axes, centered: false };
 }
