@@ -4,14 +4,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Net, type Value } from "../architectures/index.ts";
 import { arrays } from "../data/arrays.ts";
-import { type Dataset, dataset } from "../data/dataset.ts";
+import { type Dataset, dataset, type Example } from "../data/dataset.ts";
 import { int } from "../ir/attrs.ts";
 import type { Model } from "../ir/graph.ts";
-import { float32s, readFloats, type Tensor } from "../ir/tensor.ts";
+import { float32s, readFloats, type Tensor, type TensorData } from "../ir/tensor.ts";
 import { normal, random } from "../numeric/random.ts";
 import { huber, meanSquaredError } from "./losses.ts";
 import { adamW, sgd } from "./optimizers.ts";
 import { constant } from "./schedules.ts";
+import type { Loss } from "./step.ts";
 import { type TrainOptions, train } from "./train.ts";
 import { grouping } from "./trainable.ts";
 
@@ -268,6 +269,40 @@ describe("train", () => {
     });
     expect(history.at(-1)?.loss).toBeLessThan(0.3 * (history[0]?.loss ?? 0));
     expect(history.at(-1)?.metrics["loss"]).toBeLessThan(0.6 * (history[0]?.metrics["loss"] ?? 0));
+  });
+
+  it("a loss of one's own is a few nodes, fed by what it asks for", async () => {
+    const hinge: Loss = {
+      name: "hinge",
+      build(g, { outputs, input }) {
+        const y = input("side", "float32", g.shape(outputs["y"] as string));
+        const loss = g.op("Relu", [g.sub(1, g.mul(y, outputs["y"] as string))]);
+        return g.mean(loss, [0, 1], false);
+      },
+    };
+    const [good, next] = [pictures(80), random(3)];
+    const shift = Array.from({ length: 80 }, () => (next() < 0.5 ? -1 : 1));
+    const sided = dataset({
+      size: 80,
+      at: async (i) => {
+        const { feeds } = (await good.at(i)) as Example;
+        const image = feeds["input"] as TensorData;
+        const side = shift[i] as number;
+        const data = Float32Array.from(image.data as Float32Array, (v) => v + side);
+        const float = { dtype: "float32", shape: [1], data: Float32Array.of(side) } as const;
+        return { feeds: { image: { ...image, data }, side: float } };
+      },
+    });
+    const model = dense((net, x) => net.linear(x, { name: "out", out: 1 }));
+    const { history } = await train(model, {
+      data: sided,
+      loss: hinge,
+      epochs: 5,
+      batch: 10,
+      schedule: constant(0.02),
+    });
+    expect(history.at(-1)?.loss).toBeLessThan(0.2 * (history[0]?.loss ?? 0));
+    await expect(train(model, { data: good, loss: hinge, epochs: 1, batch: 10 })).rejects.toThrow('asks for "side"');
   });
 
   it("passes over examples that cannot be read, and says so where most cannot", async () => {
