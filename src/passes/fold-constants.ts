@@ -10,7 +10,7 @@ import { ruleOf } from "../ops/index.ts";
 import { openSession } from "../runtime/index.ts";
 import { isReal } from "./numbers.ts";
 import type { Pass } from "./pass.ts";
-import { rewriting, type Site } from "./rewrite.ts";
+import { type ConstantOptions, rewriting, type Site } from "./rewrite.ts";
 
 /** Up to this many bytes a type may widen: storage formats (int8 weights behind Cast) are kept as they are. */
 const WIDENED = 1024;
@@ -28,22 +28,26 @@ const MOVES: ReadonlySet<string> = new Set(["Flatten", "Identity", "Reshape", "S
  * Makes weights of what is computed from weights alone, with the numbers ONNX Runtime computes, all in one session.
  * Left as they are: random numbers, results that make the file larger, and storage formats.
  */
-export const foldConstants = (): Pass =>
-  rewriting("foldConstants", async (site) => {
-    const computable = computableNodes(site);
-    const results = resultsWorthKeeping(site, computable);
-    if (results.length === 0) return;
-    const held = results.filter((node) => !harden(site, node, deferred(site, node)));
-    const values = held.length === 0 ? undefined : await evaluate(modelOf(site, [...computable.keys()], held));
-    for (const node of held) {
-      if (values !== undefined)
-        harden(
-          site,
-          node,
-          node.outputs.map((name) => values.get(name)),
-        );
-    }
-  });
+export const foldConstants = (options: ConstantOptions = {}): Pass =>
+  rewriting(
+    "foldConstants",
+    async (site) => {
+      const computable = computableNodes(site);
+      const results = resultsWorthKeeping(site, computable);
+      if (results.length === 0) return;
+      const held = results.filter((node) => !harden(site, node, deferred(site, node)));
+      const values = held.length === 0 ? undefined : await evaluate(modelOf(site, [...computable.keys()], held));
+      for (const node of held) {
+        if (values !== undefined)
+          harden(
+            site,
+            node,
+            node.outputs.map((name) => values.get(name)),
+          );
+      }
+    },
+    options,
+  );
 
 /** Puts the values in the place of the node; false where one of them is missing. */
 function harden(site: Site, node: Node, values: readonly (Tensor | undefined)[]): boolean {

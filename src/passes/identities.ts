@@ -4,18 +4,22 @@ import { dtypeOf } from "../ir/dtype.ts";
 import type { Node } from "../ir/graph.ts";
 import { smallValues } from "../ir/tensor.ts";
 import type { Pass } from "./pass.ts";
-import { rewriting, type Site } from "./rewrite.ts";
+import { type ConstantOptions, rewriting, type Site } from "./rewrite.ts";
 
 /** Takes out nodes whose result is one of their inputs: Identity, Cast to the same type, Add of 0, Slice of everything … */
-export const removeIdentities = (): Pass =>
-  rewriting("removeIdentities", (site) => {
-    for (const node of site.edit.nodes()) {
-      const kept = node.domain === "" ? SAME_AS[node.op]?.(site, node) : undefined;
-      const name = kept === undefined ? "" : (node.inputs[kept] ?? "");
-      if (name !== "" && node.outputs.slice(1).every((n) => !isRead(site, n)) && site.edit.bypass(node, name))
-        site.note(`Took out ${node.op} that changes nothing.`, node);
-    }
-  });
+export const removeIdentities = (options: ConstantOptions = {}): Pass =>
+  rewriting(
+    "removeIdentities",
+    (site) => {
+      for (const node of site.edit.nodes()) {
+        const kept = node.domain === "" ? SAME_AS[node.op]?.(site, node) : undefined;
+        const name = kept === undefined ? "" : (node.inputs[kept] ?? "");
+        if (name !== "" && node.outputs.slice(1).every((n) => !isRead(site, n)) && site.edit.bypass(node, name))
+          site.note(`Took out ${node.op} that changes nothing.`, node);
+      }
+    },
+    options,
+  );
 
 /** The index of the input that the (first) output always equals. */
 type SameAs = (site: Site, node: Node) => number | undefined;

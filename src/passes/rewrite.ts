@@ -1,7 +1,7 @@
 import { mapSubgraphs, subgraphs } from "../ir/attrs.ts";
 import { edit, type GraphEdit } from "../ir/edit.ts";
 import type { Graph, Model, Node } from "../ir/graph.ts";
-import type { Tensor } from "../ir/tensor.ts";
+import { elements, type Tensor } from "../ir/tensor.ts";
 import { namesOf, titleOf } from "../ir/walk.ts";
 import type { Fact } from "../ops/define.ts";
 import { inferModel } from "../ops/infer.ts";
@@ -22,11 +22,23 @@ export interface Site {
   note(what: string, at: Node | string): void;
 }
 
+/** What a pass may be told that looks at what constants hold. */
+export interface ConstantOptions {
+  /** Whether float32 weights of more than one element are no constants to it: training changes them. Default false. */
+  readonly keepWeights?: boolean;
+}
+
 /** A pass made of what it does to one graph; it is done to every graph of the model, outer ones first. */
-export function rewriting(name: string, rewrite: (site: Site) => void | Promise<void>): Pass {
+export function rewriting(
+  name: string,
+  rewrite: (site: Site) => void | Promise<void>,
+  options: ConstantOptions = {},
+): Pass {
+  const isConstant = ({ dtype, shape }: Tensor): boolean =>
+    options.keepWeights !== true || dtype !== "float32" || elements(shape) < 2;
   return {
     name,
-    options: {},
+    options: { ...options },
     async run(model) {
       const changes: Change[] = [];
       const nested = model.graph.nodes.some((node) => subgraphs(node).length > 0);
@@ -34,7 +46,10 @@ export function rewriting(name: string, rewrite: (site: Site) => void | Promise<
       const unclear = nested ? repeatedNames(model.graph) : new Set<string>();
       const visit = async (graph: Graph, around: Site["constant"], inner: boolean): Promise<Graph> => {
         const e = edit(graph, names);
-        const constant = (of: string) => e.constant(of) ?? around(of);
+        const constant = (of: string) => {
+          const found = e.constant(of) ?? around(of);
+          return found !== undefined && isConstant(found) ? found : undefined;
+        };
         await rewrite({
           graph,
           edit: e,

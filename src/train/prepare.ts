@@ -16,7 +16,7 @@ import {
   upgrade,
 } from "../passes/index.ts";
 
-/** What is done to a model before it is trained: modern forms, constants folded; normalizations stay, and no two weights are merged. */
+/** What is done to a model before it is trained: modern forms, constants folded; weights and normalizations stay as they are. */
 const ready = () =>
   sequence(
     [
@@ -27,9 +27,9 @@ const ready = () =>
           constantsToWeights(),
           foldShapes(),
           fixTargets(),
-          removeIdentities(),
+          removeIdentities({ keepWeights: true }),
           removeDeadCode(),
-          foldConstants(),
+          foldConstants({ keepWeights: true }),
           fuseGemm(),
         ],
         "ready",
