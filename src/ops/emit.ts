@@ -13,6 +13,14 @@ import { applied, inferNode } from "./infer.ts";
 /** A value's name, or a number that stands for a scalar of the other operand's type. */
 export type Operand = string | number;
 
+/** A value of which another is padded with zeros along one axis. */
+interface Stretch {
+  readonly of: string;
+  readonly axis: number;
+  /** Zeros before it. */
+  readonly from: number;
+}
+
 /** The numbers of a constant. */
 type Numbers = readonly (number | bigint)[] | ArrayLike<number>;
 
@@ -31,6 +39,7 @@ export class Emitter {
   readonly #constants: Map<string, string>;
   /** Outputs of what was made, by what it is: the same operation on the same values is made once. */
   readonly #made: Map<string, string[]>;
+  readonly #stretches: Map<string, Stretch>;
   /** Put in front of the names of nodes made from here on. */
   near = "";
 
@@ -41,6 +50,7 @@ export class Emitter {
     this.opsets = opsets;
     this.#constants = like === undefined ? new Map() : like.#constants;
     this.#made = like === undefined ? new Map() : like.#made;
+    this.#stretches = like === undefined ? new Map() : like.#stretches;
   }
 
   /** What is known of a value; throws where nothing is. */
@@ -248,7 +258,58 @@ export class Emitter {
 
   /** Zeros around: begins of all axes, then ends, as in ONNX Pad. */
   pad(a: string, pads: readonly number[], value = 0): string {
-    return pads.every((p) => p === 0) ? a : this.op("Pad", [a, this.ints(pads), this.scalar(value, this.dtype(a))]);
+    if (pads.every((p) => p === 0)) return a;
+    const padded = this.op("Pad", [a, this.ints(pads), this.scalar(value, this.dtype(a))]);
+    const rank = pads.length / 2;
+    const axes = new Set(pads.flatMap((p, i) => (p === 0 ? [] : [i % rank])));
+    const [axis] = axes;
+    if (value === 0 && axis !== undefined && axes.size === 1 && pads.every((p) => p >= 0))
+      this.#stretches.set(padded, { of: a, axis, from: pads[axis] as number });
+    return padded;
+  }
+
+  /** The sum of values of one shape. Those padded with zeros that lie beside each other along an axis become one Concat. */
+  total(values: readonly string[]): string {
+    const parts = [...values];
+    for (const axis of new Set(values.flatMap((value) => this.#stretches.get(value)?.axis ?? []))) {
+      const row = this.#row(parts, axis);
+      if (row.length < 2) continue;
+      for (const value of row) parts.splice(parts.indexOf(value), 1);
+      parts.push(this.#joined(row, axis, this.shape(row[0] as string)));
+    }
+    if (parts.length <= 2) return parts.length === 1 ? (parts[0] as string) : this.add(...(parts as [string, string]));
+    return this.op("Sum", parts);
+  }
+
+  /** Those values that are stretches of an axis, as many as do not overlap, in their order. */
+  #row(values: readonly string[], axis: number): string[] {
+    const start = (value: string) => this.#stretches.get(value)?.from as number;
+    const found = values.filter((value) => this.#stretches.get(value)?.axis === axis);
+    let end = 0;
+    return found
+      .sort((a, b) => start(a) - start(b))
+      .filter((value) => {
+        if (start(value) < end) return false;
+        end = start(value) + (this.shape(this.#stretches.get(value)?.of as string)[axis] as number);
+        return true;
+      });
+  }
+
+  /** Stretches one behind the other, zeros where there are gaps. */
+  #joined(row: readonly string[], axis: number, shape: readonly number[]): string {
+    const pieces: string[] = [];
+    let end = 0;
+    const fill = (to: number) => {
+      if (to > end) pieces.push(this.expand(this.scalar(0, this.dtype(row[0] as string)), shape.with(axis, to - end)));
+    };
+    for (const value of row) {
+      const { of, from } = this.#stretches.get(value) as Stretch;
+      fill(from);
+      pieces.push(of);
+      end = from + (this.shape(of)[axis] as number);
+    }
+    fill(shape[axis] as number);
+    return this.concat(pieces, axis);
   }
 
   #binary(op: string, a: Operand, b: Operand): string {

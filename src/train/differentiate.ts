@@ -1,6 +1,6 @@
 import { MinnowError } from "../errors.ts";
 import { subgraphs } from "../ir/attrs.ts";
-import { edit, inOrder } from "../ir/edit.ts";
+import { edit, type GraphEdit, inOrder } from "../ir/edit.ts";
 import type { Model, Node } from "../ir/graph.ts";
 import { readsOf, titleOf } from "../ir/walk.ts";
 import type { Fact } from "../ops/define.ts";
@@ -8,6 +8,7 @@ import { Emitter } from "../ops/emit.ts";
 import { Backward } from "../ops/gradient.ts";
 import { gradientOf } from "../ops/gradients.ts";
 import { inferModel } from "../ops/infer.ts";
+import { Recompute } from "./recompute.ts";
 
 export interface DifferentiateOptions {
   /** The value to differentiate: float, one element. */
@@ -36,15 +37,20 @@ export function differentiate(
   const gradients = backward(new Emitter(e, facts, opsets), facts, loss, wrt);
   const named = [...new Set(gradients.values())].filter((name) => !e.isOutput(name));
   e.setOutputs([...model.graph.outputs, ...named.map((name) => ({ name }))]);
+  removeUnread(e, new Set([...model.graph.outputs.map(({ name }) => name), ...named]));
   return { model: { ...model, graph: e.done(), opsets }, gradients };
 }
 
-/** Appends the backward pass of everything the edit holds; gives the name of each gradient. */
+/**
+ * Appends the backward pass of everything the edit holds; gives the name of each gradient. With `recompute` the values it needs
+ * of the forward pass are computed again rather than kept.
+ */
 export function backward(
   emitter: Emitter,
   facts: Map<string, Fact>,
   loss: string,
   wrt: readonly string[],
+  { recompute = false }: { readonly recompute?: boolean } = {},
 ): ReadonlyMap<string, string> {
   if (emitter.size(loss) !== 1)
     throw new MinnowError(`The loss "${loss}" has the shape [${emitter.shape(loss)}].`, {
@@ -56,7 +62,8 @@ export function backward(
   const collected = new Map<string, string[]>([
     [loss, [emitter.expand(emitter.scalar(1, emitter.dtype(loss)), emitter.shape(loss))]],
   ]);
-  pass({ emitter, facts, loss, all: nodes, collected }, nodes, moved);
+  const again = recompute ? { again: new Recompute(emitter, nodes) } : {};
+  pass({ emitter, facts, loss, all: nodes, collected, ...again }, nodes, moved);
   return new Map(wrt.map((name) => [name, total(emitter, collected, name) ?? unreached(name, loss)]));
 }
 
@@ -68,11 +75,12 @@ interface Sweep {
   readonly all: readonly Node[];
   /** The gradients each value was given so far. */
   readonly collected: Map<string, string[]>;
+  readonly again?: Recompute;
 }
 
 /** Sweeps some nodes from the last to the first. */
 function pass(sweep: Sweep, nodes: readonly Node[], moved: ReadonlySet<string>): void {
-  const { emitter, facts, loss, all, collected } = sweep;
+  const { emitter, facts, loss, all, collected, again } = sweep;
   const give = (name: string, gradient: string) => {
     const found = collected.get(name);
     if (found === undefined) collected.set(name, [gradient]);
@@ -97,7 +105,8 @@ function pass(sweep: Sweep, nodes: readonly Node[], moved: ReadonlySet<string>):
       pass(sweep, made, dependents(made, moved));
       continue;
     }
-    const g = new Backward(node, dys, wanted, emitter, facts);
+    const seen = again?.seen(node, dys.find((dy) => dy !== undefined) as string) ?? node;
+    const g = new Backward(seen, dys, wanted, emitter, facts);
     rule(g).forEach((gradient, i) => {
       const name = node.inputs[i];
       if (gradient === undefined || !name || !wanted[i]) return;
@@ -111,14 +120,15 @@ function pass(sweep: Sweep, nodes: readonly Node[], moved: ReadonlySet<string>):
 function total(emitter: Emitter, collected: Map<string, string[]>, name: string): string | undefined {
   const parts = collected.get(name);
   if (parts === undefined) return undefined;
-  const sum =
-    parts.length === 1
-      ? (parts[0] as string)
-      : parts.length === 2
-        ? emitter.add(...(parts as [string, string]))
-        : emitter.op("Sum", parts);
+  const sum = emitter.total(parts);
   collected.set(name, [sum]);
   return sum;
+}
+
+/** Takes out nodes whose outputs nobody reads: ONNX Runtime would compute them all the same. */
+export function removeUnread(e: GraphEdit, results: ReadonlySet<string | undefined>): void {
+  for (const node of inOrder([...e.nodes()]).toReversed())
+    if (node.outputs.every((name) => !results.has(name) && e.readersOf(name).length === 0)) e.remove(node);
 }
 
 /** Every value that moves when one of these does. A node whose rule says that nothing flows ends the way. */

@@ -1,6 +1,6 @@
 import { MinnowError } from "../errors.ts";
 import type { DType } from "../ir/dtype.ts";
-import { edit, type GraphEdit, inOrder } from "../ir/edit.ts";
+import { edit, inOrder } from "../ir/edit.ts";
 import type { Graph, Model, ValueInfo } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { readsOf } from "../ir/walk.ts";
@@ -11,7 +11,7 @@ import { Emitter } from "../ops/emit.ts";
 import { gradientOf } from "../ops/gradients.ts";
 import { ruleOf } from "../ops/index.ts";
 import { applied, inferModel } from "../ops/infer.ts";
-import { backward } from "./differentiate.ts";
+import { backward, removeUnread } from "./differentiate.ts";
 import { type Mask, trainingForms } from "./forms.ts";
 import { type Carried, updates } from "./update.ts";
 
@@ -65,6 +65,8 @@ export interface StepOptions {
   readonly clipNorm?: number;
   /** Decay of an exponential moving average of the weights. */
   readonly ema?: number;
+  /** Computes activations again in the backward pass rather than keeping them: less memory, about a third more time. */
+  readonly recompute?: boolean;
   /** `gather`: adds the gradients, divided by `parts`, to sums that are carried along, and updates nothing. `apply`: updates by the sums and this batch. */
   readonly accumulate?: { readonly parts: number; readonly phase: "gather" | "apply" };
 }
@@ -120,7 +122,7 @@ export function trainingStep(model: Model, options: StepOptions): TrainStep {
   });
   const trained = reached(g, wanted, loss);
   if (trained.length === 0) throw nothing(wanted.length);
-  const gradients = backward(g, facts, loss, trained);
+  const gradients = backward(g, facts, loss, trained, options);
   const { carried, gradientNorm } = updates({ g, model, declare }, gradients, statistics, options);
   const left = wanted.filter((name) => !gradients.has(name));
   const results = [loss, gradientNorm, ...Object.values(outputs), ...carried.map((c) => c.output)];
@@ -149,12 +151,6 @@ function trainableWeights(model: Model, trainable: StepOptions["trainable"]): st
   return [...parameterWeights(model).keys()].filter(
     (name) => model.graph.weights.get(name)?.dtype === "float32" && !numbers.has(name) && (trainable?.(name) ?? true),
   );
-}
-
-/** Takes out nodes whose outputs nobody reads: forms that were not needed after all. */
-function removeUnread(e: GraphEdit, results: ReadonlySet<string | undefined>): void {
-  for (const node of inOrder([...e.nodes()]).toReversed())
-    if (node.outputs.every((name) => !results.has(name) && e.readersOf(name).length === 0)) e.remove(node);
 }
 
 /** The model with some weights as inputs: their numbers are not known any more. */
