@@ -6,8 +6,10 @@ import {
   type Matrix,
   type Panel,
   type RoundedBlocks,
+  type RoundedMatrix,
   type Rounding,
   roundMatrix,
+  type TakePanel,
 } from "./blocks.ts";
 
 /** The bits a level takes in a file: there is no 3-bit type. */
@@ -30,6 +32,15 @@ export interface Packing {
   readonly matrix: Matrix;
   readonly grid: Grid;
   readonly rounding: Rounding;
+  /** What the whole matrix was rounded to already. */
+  readonly rounded?: RoundedMatrix | undefined;
+}
+
+/** Hands the blocks of a packing to `take`, panel by panel. */
+async function eachPanel({ matrix, grid, rounding, rounded }: Packing, take: TakePanel): Promise<void> {
+  if (rounded === undefined) return roundMatrix(matrix, grid, rounding, take);
+  const { rows, columns, blocks } = rounded;
+  take({ row: 0, rowCount: rows, column: 0, width: columns, values: new Float32Array(0) }, rounded, blocks);
 }
 
 /** Computes rounded matrices when they are asked for, and keeps them while there is room. */
@@ -68,7 +79,8 @@ export class Packer {
  * As MatMulNBits and GatherBlockQuantized read it: uint8 levels [rows, blocks, bytes of a block], low bits first, scales
  * [rows, blocks], zero points [rows, bytes for the blocks of a row].
  */
-export async function packBlocks(packer: Packer, { matrix, grid, rounding }: Packing): Promise<PackedMatrix> {
+export async function packBlocks(packer: Packer, packing: Packing): Promise<PackedMatrix> {
+  const { matrix, grid } = packing;
   const { rows, columns } = matrix;
   const bits = storedBits(grid.bits);
   const blocks = Math.ceil(columns / grid.blockSize);
@@ -79,7 +91,7 @@ export async function packBlocks(packer: Packer, { matrix, grid, rounding }: Pac
     const scales = new Float32Array(rows * blocks);
     const zeros = new Uint8Array(grid.symmetric ? 0 : rows * zeroBytes);
     const up = lift(grid.bits);
-    await roundMatrix(matrix, grid, rounding, (panel, rounded, count) => {
+    await eachPanel(packing, (panel, rounded, count) => {
       const first = panel.column / grid.blockSize;
       for (let r = 0; r < panel.rowCount; r++) {
         const row = panel.row + r;
@@ -106,13 +118,14 @@ export async function packBlocks(packer: Packer, { matrix, grid, rounding }: Pac
 }
 
 /** As MatMulBnb4 reads it: uint8 levels in one row, the first of two in the high bits, and a scale for each block. */
-export async function packBnb4(packer: Packer, { matrix, grid, rounding }: Packing): Promise<PackedMatrix> {
+export async function packBnb4(packer: Packer, packing: Packing): Promise<PackedMatrix> {
+  const { matrix, grid } = packing;
   const { rows, columns } = matrix;
   const blocks = columns / grid.blockSize;
   const compute = async () => {
     const levels = new Uint8Array((rows * columns) / 2);
     const scales = new Float32Array(rows * blocks);
-    await roundMatrix(matrix, grid, rounding, ({ row, rowCount, column, width }, rounded, count) => {
+    await eachPanel(packing, ({ row, rowCount, column, width }, rounded, count) => {
       for (let r = 0; r < rowCount; r++) {
         const to = ((row + r) * columns + column) / 2;
         const from = r * width;
@@ -170,11 +183,8 @@ export interface Layout {
  * Levels in 2, 4 or 8 bits, row-major, sub-byte ones packed. Scales and zero points [blocks, rows] where the layout is
  * turned, else [rows, blocks]. Symmetric: signed levels and no zero points.
  */
-export async function packLevels(
-  packer: Packer,
-  { matrix, grid, rounding }: Packing,
-  { shape, turned }: Layout,
-): Promise<PackedMatrix> {
+export async function packLevels(packer: Packer, packing: Packing, { shape, turned }: Layout): Promise<PackedMatrix> {
+  const { matrix, grid } = packing;
   const { rows, columns } = matrix;
   const bits = storedBits(grid.bits);
   const blocks = Math.ceil(columns / grid.blockSize);
@@ -185,7 +195,7 @@ export async function packLevels(
     const zeros = new Uint8Array(grid.symmetric ? 0 : byteSize(dtype, rows * blocks));
     const up = lift(grid.bits) + (grid.symmetric ? 2 ** (bits - 1) : 0);
     const mask = 2 ** bits - 1;
-    await roundMatrix(matrix, grid, rounding, (panel, rounded, count) => {
+    await eachPanel(packing, (panel, rounded, count) => {
       placeLevels({ rows, columns, turned }, panel, rounded.levels, levels, { up, mask, bits });
       const first = panel.column / grid.blockSize;
       for (let r = 0; r < panel.rowCount; r++)

@@ -1,3 +1,4 @@
+import type { Dataset } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import { int, intAttr } from "../ir/attrs.ts";
 import type { Attrs, Model, Node } from "../ir/graph.ts";
@@ -6,17 +7,19 @@ import { titleOf } from "../ir/walk.ts";
 import { inferModel } from "../ops/infer.ts";
 import { type Change, type Json, type Pass, type PassResult, upgrade } from "../passes/index.ts";
 import { merged } from "../passes/pass.ts";
-import { type Grid, type Matrix, matrixOf, type Rounding } from "./blocks.ts";
+import { type Grid, type Matrix, matrixOf, type RoundedMatrix, type Rounding } from "./blocks.ts";
 import { oneOf } from "./options.ts";
-import { type PackedMatrix, Packer, packBlocks, packBnb4, packInPlace, storedBits } from "./packed.ts";
+import { type PackedMatrix, Packer, type Packing, packBlocks, packBnb4, packInPlace, storedBits } from "./packed.ts";
 import { matcher } from "./plan.ts";
 import { type Product, productOf } from "./products.ts";
 import { ROUNDINGS, type RoundingMethod } from "./rounding/index.ts";
 import { FP4, NF4, roundToTable } from "./rounding/table.ts";
 import { constantIn, ownerOf, type Scope, visitScopes } from "./scopes.ts";
+import { roundBySecondOrder } from "./second-order.ts";
+import type { CalibrateOptions } from "./types.ts";
 
 /** Options of {@link quantizeWeights}, in ONNX Runtime's words. */
-export interface QuantizeWeightsOptions {
+export interface QuantizeWeightsOptions extends CalibrateOptions {
   /** Bits of a level; 3 are stored in 4, of which brotli takes the rest. Default 4. */
   readonly bits?: 2 | 3 | 4 | 8;
   /** Numbers that share a scale, a power of two from 16 on. Default 32. */
@@ -35,8 +38,18 @@ export interface QuantizeWeightsOptions {
    * block, which MatMulBnb4 computes with; blocks are of 64 then, unless said otherwise.
    */
   readonly levels?: "uniform" | "nf4" | "fp4";
-  /** How numbers are rounded; default `rtn`. */
+  /** How numbers are rounded, and for `gptq` how the scales are found; default `rtn`, `mse` with `gptq`. */
   readonly method?: RoundingMethod;
+  /**
+   * Rounds so that errors cancel on the examples of `data` (GPTQ): 100 or so are enough. Matrices inside the graphs of an
+   * If or Loop, and tables, are rounded without. Default false.
+   */
+  readonly gptq?: boolean;
+  /** For `gptq`: what is added to the diagonal of the Hessian, as a share of its mean; default 0.01. */
+  readonly damping?: number;
+  /** For `gptq`: columns in the order of how much they count; default true. */
+  readonly actOrder?: boolean;
+  readonly data?: Dataset;
   /** Quantizes tables that rows are picked from as well (4 and 8 bits). Default false. */
   readonly embeddings?: boolean;
   /** Nodes to leave in float, by name; `*` stands for anything. */
@@ -64,7 +77,8 @@ const MICROSOFT = "com.microsoft";
  */
 export function quantizeWeights(options: QuantizeWeightsOptions = {}): Pass {
   check(options);
-  return { name: "quantizeWeights", options: options as Json, run: (model) => new WeightQuantizer(options).run(model) };
+  const { data, signal, onProgress, threads, batch, ...rest } = options;
+  return { name: "quantizeWeights", options: rest as Json, run: (model) => new WeightQuantizer(options).run(model) };
 }
 
 class WeightQuantizer {
@@ -76,11 +90,12 @@ class WeightQuantizer {
   readonly #changes: Change[] = [];
   /** Names of what was packed, by the graph that has the weight, and by the weight and how it lies. */
   readonly #packed = new Map<Scope, Map<string, readonly string[]>>();
+  #rounded: ReadonlyMap<string, RoundedMatrix> = new Map();
   #model!: Model;
   #excluded!: (node: Node) => boolean;
 
   constructor(options: QuantizeWeightsOptions) {
-    const { bits = 4, symmetric = true, levels = "uniform", method = "rtn" } = options;
+    const { bits = 4, symmetric = true, levels = "uniform", method = options.gptq ? "mse" : "rtn" } = options;
     const { blockSize = levels === "uniform" ? 32 : 64 } = options;
     this.#options = options;
     this.#grid = { bits, symmetric, blockSize };
@@ -97,11 +112,27 @@ class WeightQuantizer {
     const { model, changes } = await upgrade(opset === undefined ? {} : { to: opset }).run(given);
     this.#model = model;
     this.#excluded = matcher(this.#options.nodesToExclude ?? [], model);
+    if (this.#options.gptq === true) this.#rounded = await this.#roundAll(model);
     const graph = await visitScopes(model.graph, (node, scope) => this.#node(node, scope));
     const all = merged([...changes, ...this.#changes]);
     if (graph === model.graph) return { model: given, changes: merged(this.#changes) };
     const opsets = this.#qdq ? model.opsets : new Map([[MICROSOFT, 1], ...model.opsets]);
     return { model: { ...model, graph, opsets, irVersion: Math.max(4, model.irVersion) }, changes: all };
+  }
+
+  /** The matrices of the model's own products, rounded on the examples. */
+  async #roundAll(model: Model): Promise<ReadonlyMap<string, RoundedMatrix>> {
+    const weights = new Set<string>();
+    for (const node of model.graph.nodes) {
+      const found = productOf(node, model, inferModel(model), (name) => model.graph.weights.get(name));
+      if (found === undefined || "why" in found || this.#refusal(found.matrix, node) !== undefined) continue;
+      if (model.graph.inputs.every((input) => input.name !== found.matrix.name)) weights.add(found.matrix.name);
+    }
+    return roundBySecondOrder(model, this.#grid, this.#rounding, {
+      ...this.#options,
+      data: this.#options.data!,
+      weights,
+    });
   }
 
   async #node(node: Node, scope: Scope): Promise<void> {
@@ -214,18 +245,20 @@ class WeightQuantizer {
   async #names(
     matrix: Matrix,
     scope: Scope,
-    pack: (packer: Packer, packing: { matrix: Matrix; grid: Grid; rounding: Rounding }) => Promise<PackedMatrix>,
+    pack: (packer: Packer, packing: Packing) => Promise<PackedMatrix>,
   ): Promise<readonly string[]> {
     const home = ownerOf(scope, matrix.name)!;
     const packed = this.#packed.get(home) ?? new Map<string, readonly string[]>();
     this.#packed.set(home, packed);
     const layout = `${matrix.name} ${matrix.turned}`;
-    const known = packed.get(layout);
-    if (known !== undefined) return known;
+    const made = packed.get(layout);
+    if (made !== undefined) return made;
+    const known = home.around === undefined ? this.#rounded.get(matrix.name) : undefined;
     const { levels, scales, zeroPoints } = await pack(this.#packer, {
       matrix,
       grid: this.#grid,
       rounding: this.#rounding,
+      rounded: known?.rows === matrix.rows && known.columns === matrix.columns ? known : undefined,
     });
     const names = [
       home.edit.weight(`${matrix.name}_q${this.#grid.bits}`, levels),
@@ -254,6 +287,14 @@ function check(options: QuantizeWeightsOptions): void {
     wrong("blockSize", `It is ${blockSize}.`, "Give a power of two from 16 on.");
   if (method === "hqq" && options.symmetric !== false)
     wrong("method", "HQQ finds zero points, and symmetric levels have none.", "Give symmetric: false as well.");
+  if (options.gptq === true && options.data === undefined)
+    throw new MinnowError("GPTQ measures inputs on examples, and there is no data.", {
+      code: "quantize/no-data",
+      at: "gptq",
+      mend: "Give 100 or so typical examples as data, or use the method kQuant or mse.",
+    });
+  if (options.gptq === true && (options.levels ?? "uniform") !== "uniform")
+    wrong("gptq", "It rounds to even steps, and levels are others.", "Leave one of them out.");
   oneOf("levels", options.levels, ["uniform", "nf4", "fp4"]);
   if ((options.levels ?? "uniform") !== "uniform" && (bits !== 4 || options.embeddings || quantFormat === "QDQ"))
     wrong("levels", `${options.levels} is for products in the format QOperator, in 4 bits.`, "Leave the others out.");

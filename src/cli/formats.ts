@@ -1,0 +1,111 @@
+import { MinnowError } from "../errors.ts";
+import { optimize, type Pass, sequence } from "../passes/index.ts";
+import {
+  type Mode,
+  type ModeOptions,
+  type QuantizeWeightsOptions,
+  quantizeMode,
+  quantizeWeights,
+  SUFFIXES,
+  storeWeights,
+} from "../quantize/index.ts";
+import type { StoreWeightsOptions } from "../quantize/types.ts";
+import { type Format, speedOf, type Target } from "../runtime/index.ts";
+import { choice, flag, number, text, wrong } from "./options.ts";
+import type { Given, OptionSpecs } from "./verb.ts";
+
+/** Options of formats that need no data. */
+export const WEIGHTS: OptionSpecs = {
+  "block-size": { type: "string", value: "N", help: "Numbers that share a scale, a power of two from 16 on (32)." },
+  asymmetric: { type: "boolean", help: "A zero point for each block of 4- and 2-bit weights." },
+  "accuracy-level": {
+    type: "string",
+    value: "0|1|4",
+    help: "What 4- and 2-bit products compute in: 4 is int8, fast on CPUs.",
+  },
+  embeddings: { type: "boolean", help: "4 bits for the tables that rows are picked from as well." },
+  "op-block-list": { type: "string", value: "A,B", help: "Operators to leave in float32 where there is float16." },
+};
+
+const STORAGE = {
+  "int8-storage": "int8",
+  "int4-storage": "int4",
+  "int3-storage": "int3",
+  "int2-storage": "int2",
+  "fp16-storage": "fp16",
+  "bf16-storage": "bf16",
+  "codebook-storage": "codebook",
+} as const satisfies Record<string, StoreWeightsOptions["to"]>;
+
+/** The formats of `--to` that need no data, as Transformers.js calls them, and those for storage. */
+export const DATALESS: readonly string[] = [
+  ...Object.keys(SUFFIXES).filter((mode) => mode !== "int8"),
+  "dynamic-int8",
+  ...Object.keys(STORAGE),
+];
+
+const isMode = (name: string): name is Mode => name in SUFFIXES;
+
+/** The types of `--to` for a folder. */
+export function modesOf(given: Given): readonly Mode[] {
+  const names = (text(given, "to") ?? "q8").split(",");
+  return names.map((name) => {
+    if (isMode(name)) return name;
+    throw wrong(`--to is "${name}", and PATH is a folder.`, `Give one or more of ${Object.keys(SUFFIXES).join(",")}.`);
+  });
+}
+
+/** How speed sees a format. */
+export function speedFormat(name: string): Format {
+  if (name.endsWith("-storage")) return "storage";
+  if (name.startsWith("q4")) return "matmul-4bit";
+  if (name.startsWith("q2")) return "matmul-2bit";
+  if (name === "bnb4") return "matmul-bnb4";
+  return name === "fp16" ? "float16" : "dynamic-int8";
+}
+
+/** Refuses a format that is slower than float32 on the target, or has no kernel there, unless --force is given. */
+export function checkSpeed(given: Given, name: string, format: Format): void {
+  const target = text(given, "target") as Target | undefined;
+  if (target === undefined || flag(given, "force")) return;
+  const { verdict, why, source } = speedOf(target, format);
+  if (verdict !== "slow" && verdict !== "absent") return;
+  throw new MinnowError(`${name} is slower than float32 on ${target}: ${why} (${source}).`, {
+    code: "quantize/slow-target",
+    at: "--to",
+    mend: "Give --force to make it all the same, or another format: int8-storage is at float speed everywhere.",
+  });
+}
+
+const blockSize = (given: Given) => number(given, "block-size", { least: 16 });
+
+export function modeOptions(given: Given): ModeOptions {
+  const size = blockSize(given);
+  const level = choice(given, "accuracy-level", ["0", "1", "2", "3", "4"]);
+  return {
+    ...(size !== undefined && { blockSize: size }),
+    ...(level !== undefined && { accuracyLevel: Number(level) as 0 | 1 | 2 | 3 | 4 }),
+    symmetric: !flag(given, "asymmetric"),
+    reduceRange: flag(given, "reduce-range"),
+    convolutions: flag(given, "force"),
+    opBlockList: text(given, "op-block-list")?.split(",") ?? [],
+  };
+}
+
+/** The pass of a format that needs no data. */
+export function datalessPass(given: Given, name: string): Pass {
+  const excluded = text(given, "nodes-to-exclude")?.split(",");
+  if (name in STORAGE) {
+    const to = STORAGE[name as keyof typeof STORAGE];
+    const size = blockSize(given);
+    const perChannel = !flag(given, "per-tensor");
+    return sequence([optimize(), storeWeights({ to, perChannel, ...(size !== undefined && { blockSize: size }) })]);
+  }
+  const weights: QuantizeWeightsOptions = {
+    ...modeOptions(given),
+    ...(excluded && { nodesToExclude: excluded }),
+    embeddings: flag(given, "embeddings"),
+  };
+  if (name === "q4") return sequence([optimize(), quantizeWeights({ ...weights, bits: 4 })]);
+  return sequence([optimize(), quantizeMode(name === "dynamic-int8" ? "int8" : (name as Mode), modeOptions(given))]);
+}
