@@ -36,7 +36,8 @@ export function costAfter(d: Derivation): CostAfter {
       const count = (d.axes.get(name) ?? []).reduce((size, axis) => size * sizeAfter(axis, masks), 1);
       const held = d.axes.has(name) ? count : shape.reduce((a, b) => a * b, 1);
       weightBytes += byteSize(dtype, held);
-      if (learned.has(name)) parameters += held;
+      // A single number counts as no parameter.
+      if (learned.has(name) && held > 1) parameters += held;
     }
     return { parameters, macs: working.reduce((sum, { flow }) => sum + macs(flow, masks), total), weightBytes };
   };
