@@ -1,6 +1,7 @@
 import { feedInputs } from "../data/bind.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/graph.ts";
+import { plural } from "../report/words.ts";
 import type { AugmentOptions } from "../train/augment.ts";
 import { binaryCrossEntropy, crossEntropy, huber, meanSquaredError } from "../train/losses.ts";
 import { adamW, lion, rmsprop, sgd } from "../train/optimizers.ts";
@@ -116,8 +117,11 @@ export function trainingOptions(
       ...(only && { only }),
     },
     lines: [
-      ["training", `${epochs} epochs, batches of ${batch}${after}, ${loss.name}, seed ${seed}`],
-      ["optimizer", `${name}, learning rate ${lr} (${kind}, ${warmup} epochs of warm-up), weight decay ${weightDecay}`],
+      ["training", `${plural(epochs, "epoch")}, batches of ${batch}${after}, ${loss.name}, seed ${seed}`],
+      [
+        "optimizer",
+        `${name}, learning rate ${lr} (${kind}, ${plural(warmup, "epoch")} of warm-up), weight decay ${weightDecay}`,
+      ],
       ...(augment === undefined ? [] : ([["augmentation", text(given, "augment") ?? ""]] as const)),
     ],
   };

@@ -4,6 +4,8 @@ import { type Html, html } from "./page.ts";
 export interface Series {
   readonly name: string;
   readonly values: readonly (number | undefined)[];
+  /** In the other colour. */
+  readonly second?: boolean;
 }
 
 export interface CurveOptions {
@@ -15,7 +17,7 @@ export interface CurveOptions {
 }
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [640, 220, 58, 26, 10, 12];
-const COLOURS = ["var(--bar)", "var(--warn)"];
+const colourOf = ({ second }: Series): string => (second ? "var(--warn)" : "var(--bar)");
 
 /** A drawing of one or two series as lines, with its axes; what is missing or not finite leaves a gap. */
 export function curve(series: readonly Series[], { title, format, along }: CurveOptions): Html {
@@ -35,11 +37,11 @@ export function curve(series: readonly Series[], { title, format, along }: Curve
           : `${i > 0 && Number.isFinite(values[i - 1]) ? "L" : "M"}${at(x(i))} ${at(y(v))}`,
       )
       .join("");
-  return html`<figure class="curve"><figcaption>${title}: ${series.map(({ name }, i) => html`<span style="color:${COLOURS[i]}">● ${name}</span> `)}</figcaption>
+  return html`<figure class="curve"><figcaption>${title}: ${series.map((s) => html`<span style="color:${colourOf(s)}">● ${s.name}</span> `)}</figcaption>
 <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}" font-size="11" fill="var(--soft)">
 ${ticks.map((v) => html`<path d="M${LEFT} ${at(y(v))}H${WIDTH - RIGHT}" stroke="var(--line)"/><text x="${LEFT - 6}" y="${at(y(v) + 4)}" text-anchor="end">${format(v)}</text>`)}
 <text x="${LEFT}" y="${HEIGHT - 8}">${along} 1</text><text x="${WIDTH - RIGHT}" y="${HEIGHT - 8}" text-anchor="end">${count}</text>
-${series.map(({ values }, i) => html`<path d="${path(values)}" fill="none" stroke="${COLOURS[i]}" stroke-width="2" stroke-linejoin="round" stroke-linecap="round"/>${count === 1 && Number.isFinite(values[0]) && html`<circle cx="${at(x(0))}" cy="${at(y(values[0] as number))}" r="3" fill="${COLOURS[i]}"/>`}`)}
+${series.map((s) => html`<path d="${path(s.values)}" fill="none" stroke="${colourOf(s)}" stroke-width="2" stroke-linejoin="round" stroke-linecap="round"/>${count === 1 && Number.isFinite(s.values[0]) && html`<circle cx="${at(x(0))}" cy="${at(y(s.values[0] as number))}" r="3" fill="${colourOf(s)}"/>`}`)}
 </svg></figure>`;
 }
 

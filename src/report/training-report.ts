@@ -48,22 +48,13 @@ ${parts.untouched.length > 0 && html`<details><summary>${plural(parts.untouched.
 
 function curves({ epochs }: TrainingReportParts): Html {
   const judged = Object.keys(epochs[0]?.metrics ?? {})[0];
-  const along = "epoch";
-  const loss = [{ name: "learning", values: epochs.map((e) => e.loss) }];
-  if (judged === "loss") loss.push({ name: "validation", values: epochs.map((e) => e.metrics["loss"] ?? Number.NaN) });
-  const metric = judged === undefined || judged === "loss" ? undefined : judged;
+  const validation = { name: "validation", values: epochs.map((e) => e.metrics[judged ?? ""]), second: true };
+  const loss = [{ name: "learning", values: epochs.map((e) => e.loss) }, ...(judged === "loss" ? [validation] : [])];
+  const learning = { name: "learning", values: epochs.map((e) => e.trainAccuracy) };
+  const metric = judged === "accuracy" ? [learning, validation] : [validation];
   return html`<h2>Curves</h2>
-${curve(loss, { title: "Loss", format: digits, along })}
-${
-  metric !== undefined &&
-  curve(
-    [
-      { name: "validation", values: epochs.map((e) => e.metrics[metric]) },
-      ...(metric === "accuracy" ? [{ name: "learning", values: epochs.map((e) => e.trainAccuracy) }] : []),
-    ],
-    { title: metric, format: (v) => percent(v), along },
-  )
-}`;
+${curve(loss, { title: "Loss", format: digits, along: "epoch" })}
+${judged !== undefined && judged !== "loss" && curve(metric, { title: judged, format: (v) => percent(v), along: "epoch" })}`;
 }
 
 function table({ epochs, best }: TrainingReportParts): Html {

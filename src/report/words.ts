@@ -54,9 +54,9 @@ export function speed(before: number, after: number): string {
 /** A signal-to-noise ratio in dB; exact equality has none. */
 export const decibel = (db: number): string => (db === Infinity ? "exact" : `${db.toFixed(1)} dB`);
 
-/** `1 image`, `2 images`. */
+/** `1 image`, `2 images`, `3 branches`, `4 epochs`. */
 export const plural = (n: number, word: string): string =>
-  `${n} ${word}${n === 1 ? "" : /(s|x|ch|sh)$/.test(word) ? "es" : "s"}`;
+  `${n} ${word}${n === 1 ? "" : /(s|x|[^o]ch|sh)$/.test(word) ? "es" : "s"}`;
 
 /** A bar of up to `width` cells, in eighths. */
 export function bar(share: number, width: number): string {
