@@ -27,11 +27,14 @@ export async function openModel(path: string): Promise<Opened> {
 /** Brotli takes 2.5 s a megabyte: larger files are not compressed unasked. */
 const QUICK_BYTES = 8_000_000;
 
-/** What a verb that writes a model says of it: counts, and the bytes of its files as they lie at `path`. */
-export async function figuresOf(model: Model, path: string) {
+/**
+ * What a verb that writes a model says of it: counts, and the bytes of its files as they lie at `path`; those after brotli
+ * where there are at most `quick` of them.
+ */
+export async function figuresOf(model: Model, path: string, quick = QUICK_BYTES) {
   const { parameters, macs } = costOf((await upgrade().run(model)).model);
   const bytes = fileBytes(path);
-  const brotliBytes = bytes > QUICK_BYTES ? undefined : await brotliSize(createReadStream(path));
+  const brotliBytes = bytes > quick ? undefined : await brotliSize(createReadStream(path));
   return { nodes: model.graph.nodes.length, parameters, macs, bytes, brotliBytes };
 }
 

@@ -96,7 +96,7 @@ const damaged = (what: string, at: string): MinnowError =>
   new MinnowError(what, {
     code: "files/safetensors",
     at,
-    mend: "It is no safetensors file or a damaged one; write or fetch it again.",
+    mend: "Fetch it again, or write it with save_file of safetensors.torch.",
   });
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
