@@ -8,7 +8,7 @@ import { openSession } from "../runtime/index.ts";
 import { differentiate } from "../train/differentiate.ts";
 
 /** loss = Σ over some runs of rows of x of (random numbers) · rows; with the gradient of x worked out by hand. */
-function runsOf(runs: readonly (readonly [number, number])[], rows = 7, columns = 3) {
+function runsOf(runs: readonly (readonly [number, number])[], step = 1, rows = 7, columns = 3) {
   const next = random(11);
   const e = edit({
     name: "g",
@@ -20,16 +20,17 @@ function runsOf(runs: readonly (readonly [number, number])[], rows = 7, columns 
   });
   const expected = new Float32Array(rows * columns);
   const terms = runs.map(([from, to]) => {
-    const numbers = Float32Array.from({ length: (to - from) * columns }, () => Math.floor(next() * 9) - 4);
+    const count = Math.ceil((to - from) / step);
+    const numbers = Float32Array.from({ length: count * columns }, () => Math.floor(next() * 9) - 4);
     numbers.forEach((value, i) => {
-      const at = from * columns + i;
+      const at = (from + Math.floor(i / columns) * step) * columns + (i % columns);
       expected[at] = (expected[at] as number) + value;
     });
-    const bounds = [int64s([from]), int64s([to]), int64s([0])].map((value) => e.weight("bound", value));
+    const bounds = [int64s([from]), int64s([to]), int64s([0]), int64s([step])].map((value) => e.weight("bound", value));
     const [taken] = e.add({ op: "Slice", inputs: ["x", ...bounds] });
     const [product] = e.add({
       op: "Mul",
-      inputs: [taken as string, e.weight("w", float32s([to - from, columns], numbers))],
+      inputs: [taken as string, e.weight("w", float32s([count, columns], numbers))],
     });
     return e.add({ op: "ReduceSum", inputs: [product as string], attrs: { keepdims: int(0) } })[0] as string;
   });
@@ -37,6 +38,13 @@ function runsOf(runs: readonly (readonly [number, number])[], rows = 7, columns 
   e.setOutputs([{ name: "loss" }]);
   const model: Model = { graph: e.done(), opsets: new Map([["", 21]]), irVersion: 10, functions: [] };
   return { model, expected };
+}
+
+async function gradientIn(model: Model, gradient: string, rows: number): Promise<TensorData["data"]> {
+  const session = await openSession(model);
+  const found = await session.run({ x: { dtype: "float32", shape: [rows, 3], data: new Float32Array(rows * 3) } });
+  await session.close();
+  return (found[gradient] as TensorData).data;
 }
 
 it.each([
@@ -87,3 +95,19 @@ it.each([
     expect((found[gradients.get("x") as string] as TensorData).data).toEqual(expected);
   },
 );
+
+it("gradients of every second position and of the others between them are interleaved by one Concat", async () => {
+  const { model, expected } = runsOf(
+    [
+      [1, 8],
+      [0, 8],
+    ],
+    2,
+    8,
+  );
+  const { model: both, gradients } = differentiate(model, { loss: "loss", wrt: ["x"] });
+  const ops = both.graph.nodes.map((node) => node.op);
+  expect(ops.filter((op) => op === "Concat").length).toBe(1);
+  expect(ops.filter((op) => op === "Pad" || op === "Add").length).toBe(0);
+  expect(await gradientIn(both, gradients.get("x") as string, 8)).toEqual(expected);
+});

@@ -39,7 +39,10 @@ export class Emitter {
   readonly #constants: Map<string, string>;
   /** Outputs of what was made, by what it is: the same operation on the same values is made once. */
   readonly #made: Map<string, string[]>;
+  /** What was padded with zeros along one axis. */
   readonly #stretches: Map<string, Stretch>;
+  /** The stretches that were given another shape. */
+  readonly #regrouped: Map<string, string>;
   /** Put in front of the names of nodes made from here on. */
   near = "";
 
@@ -51,6 +54,7 @@ export class Emitter {
     this.#constants = like === undefined ? new Map() : like.#constants;
     this.#made = like === undefined ? new Map() : like.#made;
     this.#stretches = like === undefined ? new Map() : like.#stretches;
+    this.#regrouped = like === undefined ? new Map() : like.#regrouped;
   }
 
   /** What is known of a value; throws where nothing is. */
@@ -184,9 +188,11 @@ export class Emitter {
   }
 
   reshape(a: string, shape: readonly number[]): string {
-    return sameShape(this.shape(a), shape)
-      ? a
-      : this.op("Reshape", [a, this.ints(shape)], shape.includes(0) ? { allowzero: int(1) } : {});
+    if (sameShape(this.shape(a), shape)) return a;
+    const allow = shape.includes(0) ? { allowzero: int(1) } : {};
+    const regrouped = this.op("Reshape", [a, this.ints(shape)], allow);
+    if (this.#stretches.has(a)) this.#regrouped.set(regrouped, a);
+    return regrouped;
   }
 
   expand(a: string, shape: readonly number[]): string {
@@ -270,7 +276,7 @@ export class Emitter {
 
   /** The sum of values of one shape. Those padded with zeros that lie beside each other along an axis become one Concat. */
   total(values: readonly string[]): string {
-    const parts = [...values];
+    const parts = this.#alike(values);
     for (const axis of new Set(values.flatMap((value) => this.#stretches.get(value)?.axis ?? []))) {
       const row = this.#row(parts, axis);
       if (row.length < 2) continue;
@@ -279,6 +285,21 @@ export class Emitter {
     }
     if (parts.length <= 2) return parts.length === 1 ? (parts[0] as string) : this.add(...(parts as [string, string]));
     return this.op("Sum", parts);
+  }
+
+  /** The values, those that were regrouped from stretches of one shape summed before that. */
+  #alike(values: readonly string[]): string[] {
+    const shapes = new Map<string, string[]>();
+    for (const value of values) {
+      const from = this.#regrouped.get(value);
+      const key = from === undefined ? "" : `[${this.shape(from)}]`;
+      shapes.set(key, [...(shapes.get(key) ?? []), value]);
+    }
+    return [...shapes].flatMap(([key, alike]) => {
+      if (key === "" || alike.length < 2) return alike;
+      const sum = this.total(alike.map((value) => this.#regrouped.get(value) as string));
+      return [this.reshape(sum, this.shape(alike[0] as string))];
+    });
   }
 
   /** Those values that are stretches of an axis, as many as do not overlap, in their order. */

@@ -1,6 +1,6 @@
 import { float, ints } from "../ir/attrs.ts";
 import type { Backward, Gradients } from "./gradient.ts";
-import { alongAxis } from "./slice.grad.ts";
+import { alongAxis } from "./scattered.ts";
 
 /** How a Resize treats one axis. */
 interface AxisResize {

@@ -31,6 +31,8 @@ export function addedAt(g: Emitter, { shape, axis, indices, values }: Addressed)
     ];
     return g.pad(g.reshape(values, along), pads);
   }
+  const known = repeated(g, indices, size);
+  if (known !== undefined) return g.reshape(known({ before, size, count, after, values }), shape);
   if (before > 1) {
     const along = [...shape.slice(0, axis), count, ...shape.slice(axis + 1)];
     const places = g.reshape(indices, [count, ...shape.slice(axis + 1).map(() => 1)]);
@@ -62,11 +64,62 @@ export function scatterElements(
 export const oneHot = (g: Emitter, indices: string, size: number, dtype: ReturnType<Emitter["dtype"]>): string =>
   g.op("OneHot", [indices, g.constant("int64", [], [size]), g.constant(dtype, [2], [0, 1])]);
 
+/** Σ over the positions of an axis, with a matrix [from, to]: the axis then has size `to`. */
+export function alongAxis(g: Emitter, a: string, axis: number, matrix: string): string {
+  const shape = g.shape(a);
+  const [from, to] = g.shape(matrix) as [number, number];
+  const after = shape.slice(axis + 1).reduce((x, y) => x * y, 1);
+  const before = shape.slice(0, axis).reduce((x, y) => x * y, 1);
+  const product =
+    after === 1
+      ? g.matMul(g.reshape(a, [before, from]), matrix)
+      : g.matMul(g.transposeLast(matrix), g.reshape(a, [before, from, after]));
+  return g.reshape(
+    product,
+    shape.map((d, i) => (i === axis ? to : d)),
+  );
+}
+
+/** A one-hot matrix of known indices may have this many numbers. */
+const MAX_WEIGHTS = 1 << 16;
+
+interface Flat {
+  readonly before: number;
+  readonly size: number;
+  readonly count: number;
+  readonly after: number;
+  readonly values: string;
+}
+
+/** How known positions that are not in a row are summed: as groups where they repeat evenly, else by their one-hot matrix. */
+function repeated(g: Emitter, indices: string, size: number): ((flat: Flat) => string) | undefined {
+  const list = knownList(g, indices, size);
+  if (list === undefined || list.length * size > MAX_WEIGHTS) return undefined;
+  const times = list.length / size;
+  const grouped =
+    (axis: number, ...middle: number[]) =>
+    ({ before, after, values }: Flat) =>
+      g.sum(g.reshape(values, [before, ...middle, after]), [axis], false);
+  const evenly = Number.isInteger(times) && times > 0;
+  if (evenly && list.every((index, k) => index === Math.floor(k / times))) return grouped(2, size, times);
+  if (evenly && list.every((index, k) => index === k % size)) return grouped(1, times, size);
+  const matrix = new Float32Array(list.length * size);
+  for (const [k, index] of list.entries()) matrix[k * size + index] = 1;
+  return ({ before, count, after, values }) =>
+    alongAxis(g, g.reshape(values, [before, count, after]), 1, g.constant(g.dtype(values), [count, size], matrix));
+}
+
+/** Positions where they are known, all counted from 0. */
+function knownList(g: Emitter, indices: string, size: number): readonly number[] | undefined {
+  const list = g.fact(indices).value?.map((i) => (typeof i === "number" && i < 0 ? i + size : i));
+  return list?.every((i) => typeof i === "number") ? (list as readonly number[]) : undefined;
+}
+
 /** Where positions that are known and follow one another begin. */
 function startOfRun(g: Emitter, indices: string, size: number): number | undefined {
-  const list = g.fact(indices).value?.map((i) => (typeof i === "number" && i < 0 ? i + size : i));
+  const list = knownList(g, indices, size);
   const [first] = list ?? [];
-  return typeof first === "number" && list?.every((index, k) => index === first + k) ? first : undefined;
+  return first !== undefined && list?.every((index, k) => index === first + k) ? first : undefined;
 }
 
 const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);

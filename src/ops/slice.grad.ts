@@ -1,4 +1,5 @@
 import type { Backward, Gradients } from "./gradient.ts";
+import { alongAxis } from "./scattered.ts";
 import { cutOf } from "./slice.ts";
 
 /** A run of positions of one axis, every `step`-th, back in an axis of `size`: zeros between and around. */
@@ -12,14 +13,16 @@ function placed(g: Backward, dy: string, axis: number, size: number, start: numb
     );
   const forward = step > 0 ? dy : g.slice(dy, [count - 1], [-(count + 1)], [axis], [-1]);
   const first = step > 0 ? start : start + (count - 1) * step;
-  const split = [...shape.slice(0, axis), count, 1, ...shape.slice(axis + 1)];
-  const spread =
-    stride === 1
-      ? forward
-      : g.reshape(
-          around(g, g.reshape(forward, split), axis + 1, 0, stride - 1),
-          shape.map((d, i) => (i === axis ? d * stride : d)),
-        );
+  if (stride === 1) return around(g, forward, axis, first, size - first - count);
+  // Zeros between: each position becomes a step of its own, beginning where the cut does if all steps are whole.
+  const whole = count * stride === size && first < stride;
+  const before = whole ? first : 0;
+  const split = g.reshape(forward, [...shape.slice(0, axis), count, 1, ...shape.slice(axis + 1)]);
+  const spread = g.reshape(
+    around(g, split, axis + 1, before, stride - 1 - before),
+    shape.map((d, i) => (i === axis ? d * stride : d)),
+  );
+  if (whole) return spread;
   return around(g, spread, axis, first, size - first - count * stride);
 }
 
@@ -70,22 +73,6 @@ function folded(g: Backward, mode: string, pads: readonly (readonly [number, num
     dx = alongAxis(g, dx, axis, g.constant(g.dtype(dx), [rows.length, size], matrix));
   });
   return dx;
-}
-
-/** Σ over the positions of an axis, with a matrix [from, to]: the axis then has size `to`. */
-export function alongAxis(g: Backward, a: string, axis: number, matrix: string): string {
-  const shape = g.shape(a);
-  const [from, to] = g.shape(matrix) as [number, number];
-  const after = shape.slice(axis + 1).reduce((x, y) => x * y, 1);
-  const before = shape.slice(0, axis).reduce((x, y) => x * y, 1);
-  const product =
-    after === 1
-      ? g.matMul(g.reshape(a, [before, from]), matrix)
-      : g.matMul(g.transposeLast(matrix), g.reshape(a, [before, from, after]));
-  return g.reshape(
-    product,
-    shape.map((d, i) => (i === axis ? to : d)),
-  );
 }
 
 function pad(g: Backward): readonly (string | undefined)[] {

@@ -21,6 +21,7 @@ const slices: readonly Sample[] = [
   { op: "Slice", inputs: [x, int64s(-3, 1), int64s(-1, 9), int64s(1, 2), int64s(1, 1)] },
   { op: "Slice", inputs: [x, int64s(1), int64s(FAR), int64s(1), int64s(2)] },
   { op: "Slice", inputs: [x, int64s(0), int64s(6), int64s(1), int64s(4)] },
+  { op: "Slice", inputs: [x, int64s(5), int64s(0), int64s(1), int64s(-2)] },
   { op: "Slice", inputs: [x, int64s(-1), int64s(-FAR), int64s(1), int64s(-1)] },
   { op: "Slice", inputs: [x, int64s(FAR, 4), int64s(-5, 0), int64s(2, 1), int64s(-2, -3)] },
   { op: "Slice", inputs: [x, int64s(3), int64s(2), int64s(1)] },
