@@ -15,6 +15,8 @@ export interface DifferentiateOptions {
   readonly loss: string;
   /** Names of the weights, inputs or inner values whose gradients are wanted. */
   readonly wrt: readonly string[];
+  /** Computes activations again in the backward pass rather than keeping them (gradient checkpointing). Default false. */
+  readonly recompute?: boolean;
 }
 
 /**
@@ -29,12 +31,12 @@ export interface DifferentiateOptions {
  */
 export function differentiate(
   model: Model,
-  { loss, wrt }: DifferentiateOptions,
+  { loss, wrt, recompute = false }: DifferentiateOptions,
 ): { readonly model: Model; readonly gradients: ReadonlyMap<string, string> } {
   const e = edit(model.graph);
   const opsets = new Map([...model.opsets, ["com.microsoft", model.opsets.get("com.microsoft") ?? 1] as const]);
   const facts = new Map<string, Fact>(inferModel(model));
-  const gradients = backward(new Emitter(e, facts, opsets), facts, loss, wrt);
+  const gradients = backward(new Emitter(e, facts, opsets), facts, loss, wrt, { recompute });
   const named = [...new Set(gradients.values())].filter((name) => !e.isOutput(name));
   e.setOutputs([...model.graph.outputs, ...named.map((name) => ({ name }))]);
   removeUnread(e, new Set([...model.graph.outputs.map(({ name }) => name), ...named]));
@@ -52,19 +54,32 @@ export function backward(
   wrt: readonly string[],
   { recompute = false }: { readonly recompute?: boolean } = {},
 ): ReadonlyMap<string, string> {
+  const nodes = inOrder([...emitter.edit.nodes()]);
+  const moved = dependents(nodes, new Set(wrt));
+  checkWay(nodes, moved, loss);
   if (emitter.size(loss) !== 1)
     throw new MinnowError(`The loss "${loss}" has the shape [${emitter.shape(loss)}].`, {
       code: "train/loss-shape",
       mend: "A loss is one number: take the mean or the sum.",
     });
-  const nodes = inOrder([...emitter.edit.nodes()]);
-  const moved = dependents(nodes, new Set(wrt));
   const collected = new Map<string, string[]>([
     [loss, [emitter.expand(emitter.scalar(1, emitter.dtype(loss)), emitter.shape(loss))]],
   ]);
   const again = recompute ? { again: new Recompute(emitter, nodes) } : {};
   pass({ emitter, facts, loss, all: nodes, collected, ...again }, nodes, moved);
   return new Map(wrt.map((name) => [name, total(emitter, collected, name) ?? unreached(name, loss)]));
+}
+
+/** Throws where an operator between what is moved and the loss has no gradient. */
+function checkWay(nodes: readonly Node[], moved: ReadonlySet<string>, loss: string): void {
+  const needed = new Set([loss]);
+  for (const node of nodes.toReversed()) {
+    const reads = [...readsOf(node)];
+    if (!node.outputs.some((name) => needed.has(name)) || !reads.some((name) => moved.has(name))) continue;
+    const rule = gradientOf(node);
+    if (rule === undefined || "missing" in rule) throw noGradient(node, rule?.missing, nodes, loss);
+    if (!("none" in rule)) for (const name of reads) needed.add(name);
+  }
 }
 
 interface Sweep {
