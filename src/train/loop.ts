@@ -103,6 +103,7 @@ export class Loop {
       step: at.update,
       steps: run.steps,
       loss: at.loss / (at.done * batches.length),
+      ...(judged && { accuracy: at.right / (at.done * batches.length * batch) }),
       samplesPerSecond: (batches.length * batch) / perUpdate,
       secondsLeft: perUpdate * (run.steps - at.update),
     });

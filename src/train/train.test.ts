@@ -320,6 +320,20 @@ describe("train", () => {
     });
   });
 
+  it("a model that fixes its batch is trained by it, several to an update", async () => {
+    const model = dense();
+    const [input] = model.graph.inputs;
+    const inputs = [
+      { ...input, name: "image", type: { kind: "tensor", dtype: "float32", shape: [1, 1, 6, 6] } as const },
+    ];
+    const fixed = { ...model, graph: { ...model.graph, inputs, outputs: [{ name: "y" }] } };
+    const options = { data: pictures(60), epochs: 3, accumulate: 6, schedule: constant(0.05) };
+    const { history, model: trained } = await train(fixed, options);
+    expect(history.at(-1)?.loss).toBeLessThan(history[0]?.loss ?? 0);
+    expect(trained.graph.inputs).toEqual(inputs);
+    await expect(train(fixed, { ...options, batch: 8 })).rejects.toMatchObject({ code: "train/fixed-batch" });
+  });
+
   it("says what does not go together before it begins", async () => {
     const data = pictures(20);
     const unlabelled = arrays({ x: { dtype: "float32", shape: [20, 1, 6, 6], data: new Float32Array(720) } });

@@ -78,8 +78,9 @@ export interface TrainProgress {
   /** Updates done, and in all. */
   readonly step: number;
   readonly steps: number;
-  /** Mean loss of this epoch so far. */
+  /** Mean loss of this epoch so far, and the share of right answers where it compares with labels. */
   readonly loss: number;
+  readonly accuracy?: number;
   readonly samplesPerSecond: number;
   readonly secondsLeft: number;
 }
@@ -138,7 +139,7 @@ export interface Training {
 async function prepared(model: Model, options: TrainOptions): Promise<Training> {
   checkCounts(options);
   const { data, seed = 0, epochs, runtime, threads } = options;
-  const batch = Math.min(options.batch ?? 64, data.size);
+  const batch = batchOf(model, options);
   const parts = Math.min(options.accumulate ?? 1, Math.floor(data.size / batch));
   const loss = options.loss ?? crossEntropy(options.augment?.mixup === undefined ? {} : { soft: true });
   const optimizer = options.optimizer ?? sgd({ momentum: 0.9, nesterov: true });
@@ -179,6 +180,17 @@ async function prepared(model: Model, options: TrainOptions): Promise<Training> 
     change: changeOf(fixed, step, options),
     judged,
   };
+}
+
+/** Examples of one run: what the model fixes, else what is asked for, no more than there are. */
+function batchOf({ graph }: Model, { batch, data }: TrainOptions): number {
+  const fixed = feedInputs(graph)[0]?.type?.shape?.[0];
+  if (typeof fixed !== "number" || fixed < 1) return Math.min(batch ?? 64, data.size);
+  if (fixed === (batch ?? fixed) && fixed <= data.size) return fixed;
+  throw new MinnowError(`The model takes batches of ${fixed}; ${batch ?? data.size} were asked for.`, {
+    code: "train/fixed-batch",
+    mend: `Export it with a batch of any size, or take batches of ${fixed} and accumulate several to an update.`,
+  });
 }
 
 /** The first output, if it holds a score for each class of each example, and the loss compares it with labels. */

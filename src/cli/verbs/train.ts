@@ -110,11 +110,11 @@ async function judged(given: Given, model: Model, { judge }: LearningRoles, metr
 function teller(given: Given) {
   const line = statusLine(flag(given, "quiet"));
   return {
-    progress: ({ epoch, epochs, step, steps, loss, samplesPerSecond, secondsLeft }: TrainProgress) =>
-      line.show(
-        () =>
-          `epoch ${epoch}/${epochs} · ${percent(step / steps, 0)} · loss ${loss.toPrecision(4)} · ${count(samplesPerSecond)}/s · ${duration(secondsLeft)} left`,
-      ),
+    progress: ({ epoch, epochs, loss, accuracy, samplesPerSecond, secondsLeft }: TrainProgress) =>
+      line.show(() => {
+        const right = accuracy === undefined ? "" : ` · ${percent(accuracy)} right`;
+        return `epoch ${epoch}/${epochs} · loss ${loss.toPrecision(4)}${right} · ${count(samplesPerSecond)}/s · ${duration(secondsLeft)} left`;
+      }),
     epoch({ epoch, loss, metrics, samplesPerSecond }: EpochRecord) {
       if (flag(given, "quiet")) return;
       const figures = Object.entries(metrics).map(([name, value]) =>
