@@ -122,7 +122,9 @@ const picked = (given: Given, options: Partial<ArchitectureOptions>): string =>
 
 /** What the command line is at fault for, and no budget or file. */
 const FAULTS: ReadonlySet<string> = new Set(
-  ["name-unknown", "option", "resolution", "no-channels", "fit"].map((code) => `architectures/${code}`),
+  ["name-unknown", "option", "resolution", "no-channels", "heads", "length", "fit"].map(
+    (code) => `architectures/${code}`,
+  ),
 );
 
 function asUsage<T>(work: () => T): T {
