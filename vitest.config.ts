@@ -28,7 +28,11 @@ const fromBuild: Plugin = {
 export default defineConfig({
   plugins: built ? [fromBuild] : [],
   resolve: {
-    alias: [{ find: "#platform", replacement: at(built ? "./dist/platform.node.js" : "./src/platform.node.ts") }],
+    alias: [
+      { find: "#platform", replacement: at(built ? "./dist/platform.node.js" : "./src/platform.node.ts") },
+      // What examples import from the package.
+      { find: /^minnow\/(\w+)$/, replacement: at(built ? "./dist/$1/index.js" : "./src/$1/index.ts") },
+    ],
   },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],

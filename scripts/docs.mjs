@@ -1,5 +1,5 @@
 /** Writes the generated pages of docs/ from the build: the command line, the operators with what is known of each, the nets with what they cost. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { ARCHITECTURES, create } from "../dist/architectures/index.js";
 import { commandHelp, overview } from "../dist/cli/help.js";
@@ -32,7 +32,21 @@ const net = ([name, { paper, defaults }]) => {
   return `| ${name} | ${exact(parameters)} | ${exact(macs)} | ${input} | ${paper.title} (${paper.id}) |`;
 };
 const nets = Object.entries(ARCHITECTURES);
+const example = readFileSync(to("../examples/own-net.mjs"), "utf8");
+const composing = `## A net of one's own
+
+\`minnow create --list\` shows this table, \`minnow create NAME\` writes a net, and \`fitBudget\` (\`--macs\`, \`--params\`) picks its
+multipliers. The blocks the nets are made of compose to others: a block takes the net, a value and its options, and gives the
+value after it; weights are named by the scopes they stand in. This is \`examples/own-net.mjs\`:
+
+\`\`\`js
+${example}\`\`\`
+
+Blocks: \`convNormAct\`, \`depthwise\`, \`pointwise\`, \`depthwiseSeparable\`, \`invertedResidual\`, \`squeezeExcite\`, \`fusedMBConv\`,
+\`universalInvertedBottleneck\`, \`ghost\`, \`ghostBottleneck\`, \`shuffleUnit\`, \`channelShuffle\`, \`fire\`, \`mobileOne\`, \`residual\`. What has no
+block of its own is a method of \`Net\`, down to \`net.op\`, which applies any operator.
+`;
 writeFileSync(
   to("architectures.md"),
-  `# Architectures\n\nGenerated from the registry: ${nets.length} nets that \`create\` makes, each with the classes and the resolution of its paper. Multiply-adds are those of one image of this resolution, or of 128 tokens.\n\n| name | parameters | multiply-adds | resolution | paper |\n|---|---|---|---|---|\n${nets.map(net).join("\n")}\n`,
+  `# Architectures\n\nGenerated from the registry: ${nets.length} nets that \`create\` makes, each with the classes and the resolution of its paper. Multiply-adds are those of one image of this resolution, or of 128 tokens.\n\n| name | parameters | multiply-adds | resolution | paper |\n|---|---|---|---|---|\n${nets.map(net).join("\n")}\n\n${composing}`,
 );

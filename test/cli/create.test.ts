@@ -172,7 +172,7 @@ describe("optimize --separable", () => {
       "optimize",
       at("resnet20.onnx"),
       "--separable",
-      "--exclude",
+      "--nodes-to-exclude",
       "conv1",
       "-o",
       at("cheap.onnx"),

@@ -3,7 +3,7 @@ import { optimize, planSeparable, separable, sequence, upgrade } from "../../pas
 import { bytes, count, percent, plural, table } from "../../report/words.ts";
 import { dim, green, print, printJson, yellow } from "../console.ts";
 import { figuresOf, openModel, outputPath, save } from "../model.ts";
-import { flag, onePath, WRITING, wrong } from "../options.ts";
+import { flag, onePath, text, WRITING, wrong } from "../options.ts";
 import type { Given, Verb } from "../verb.ts";
 
 export const verb: Verb = {
@@ -19,7 +19,7 @@ export const verb: Verb = {
       type: "boolean",
       help: "Make depthwise and pointwise convolutions of full ones; the nearest there are.",
     },
-    exclude: { type: "string", value: "NODE", multiple: true, help: "With --separable: a node that stays." },
+    "nodes-to-exclude": { type: "string", value: "A,B", help: "With --separable: nodes that stay, by name." },
     plan: { type: "boolean", help: "With --separable: show what it would save, and write nothing." },
   },
   examples: [
@@ -53,7 +53,7 @@ export const verb: Verb = {
   },
 };
 
-const separableIn = (given: Given) => ({ nodesToExclude: [given.options["exclude"] ?? []].flat().map(String) });
+const separableIn = (given: Given) => ({ nodesToExclude: text(given, "nodes-to-exclude")?.split(",") ?? [] });
 
 async function plan(given: Given, model: Model): Promise<number> {
   if (!flag(given, "separable")) throw wrong("--plan has nothing to plan.", "Give --separable with it.");
