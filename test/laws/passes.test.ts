@@ -21,6 +21,7 @@ const PASSES: readonly (readonly [passes.Pass, number])[] = [
   [passes.constantsToWeights(), 0],
   [passes.foldShapes(), 0],
   [passes.fixTargets(), 0],
+  [passes.narrowShapes(), 0],
   [passes.removeIdentities(), 0],
   [passes.removeDeadCode(), 0],
   [passes.mergeDuplicates(), 0],
