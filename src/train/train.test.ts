@@ -199,6 +199,31 @@ describe("train", () => {
     expect(untouched).toEqual([{ name: "aside.weight", why: "the loss does not depend on it" }]);
   });
 
+  it("leaves a mask alone that is added to scores, unless it is asked for", async () => {
+    const model = dense();
+    const mask = float32s([1, 3], [0, -1e9, 0]);
+    const nodes = model.graph.nodes.map((node) => ({
+      ...node,
+      outputs: node.outputs.map((o) => (o === "y" ? "raw" : o)),
+    }));
+    nodes.push({ name: "masked", op: "Add", domain: "", inputs: ["raw", "mask"], outputs: ["y"], attrs: {} });
+    const masked = {
+      ...model,
+      graph: { ...model.graph, nodes, weights: new Map([...model.graph.weights, ["mask", mask] as const]) },
+    };
+    const two = dataset({
+      ...pictures(40),
+      labels: undefined,
+      at: async (i) => ({ ...((await pictures(40).at(i)) as Example), label: 2 * (i % 2) }),
+    });
+    const options = { data: two, epochs: 1, batch: 10, optimizer: sgd(), weightDecay: 0.1 };
+    const { untouched, model: trained } = await train(masked, options);
+    expect(untouched).toEqual([{ name: "mask", why: "it looks like a mask that is added to scores" }]);
+    expect((await weightsOf(trained))["mask"]).toEqual([0, -1e9, 0]);
+    const asked = await train(masked, { ...options, only: ["mask"] });
+    expect((await weightsOf(asked.model))["mask"]).not.toEqual([0, -1e9, 0]);
+  });
+
   it("an averaged model is the average, not the last", async () => {
     const options = { data: pictures(40), epochs: 1, batch: 10, schedule: constant(0.1), optimizer: sgd() };
     const [fast, slow] = await Promise.all([train(dense(), options), train(dense(), { ...options, ema: 0.99 })]);

@@ -144,7 +144,7 @@ async function prepared(model: Model, options: TrainOptions): Promise<Training> 
   const loss = options.loss ?? crossEntropy(options.augment?.mixup === undefined ? {} : { soft: true });
   const optimizer = options.optimizer ?? sgd({ momentum: 0.9, nesterov: true });
   const { model: ready, changes } = await readyToTrain(model);
-  const { names, untouched } = trainableWeights(ready, options);
+  const { names, untouched } = await trainableWeights(ready, options);
   const fixed = await bindSizes(ready, batch, options.sizes);
   const stepOptions = {
     loss,

@@ -1,5 +1,6 @@
 import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
+import { readFloats, type Tensor } from "../ir/tensor.ts";
 import { parameterWeights } from "../measure/parameters.ts";
 import { matcher } from "./globs.ts";
 
@@ -27,23 +28,25 @@ export interface Untouched {
 }
 
 /** The weights of a model that can learn, and those that cannot or shall not, each with the reason. */
-export function trainableWeights(
+export async function trainableWeights(
   model: Model,
   { freeze = [], only }: TrainableOptions = {},
-): { readonly names: ReadonlySet<string>; readonly untouched: readonly Untouched[] } {
+): Promise<{ readonly names: ReadonlySet<string>; readonly untouched: readonly Untouched[] }> {
   const parameters = parameterWeights(model);
   const [frozen, wanted] = [matcher(freeze), only === undefined ? () => true : matcher(only)];
   const names = new Set<string>();
   const untouched: Untouched[] = [];
-  for (const [name, { dtype }] of model.graph.weights) {
+  for (const [name, tensor] of model.graph.weights) {
     if (!parameters.has(name)) continue;
     const why = frozen(name)
       ? "frozen"
       : !wanted(name)
         ? "not among those that shall learn"
-        : dtype !== "float32"
-          ? `it is ${dtype}`
-          : undefined;
+        : tensor.dtype !== "float32"
+          ? `it is ${tensor.dtype}`
+          : only === undefined && (await isMask(tensor))
+            ? "it looks like a mask that is added to scores"
+            : undefined;
     if (why === undefined) names.add(name);
     else untouched.push({ name, why });
   }
@@ -60,6 +63,9 @@ export function trainableWeights(
     );
   return { names, untouched };
 }
+
+/** Whether numbers are there that no weight learns: −∞, or what exporters take for it. */
+const isMask = async (tensor: Tensor): Promise<boolean> => (await readFloats(tensor)).some((v) => v <= -1e4);
 
 /** A pattern no weight fits is a mistake. */
 export function checkPatterns(patterns: readonly string[], names: readonly string[]): void {
