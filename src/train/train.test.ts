@@ -199,6 +199,13 @@ describe("train", () => {
     expect(untouched).toEqual([{ name: "aside.weight", why: "the loss does not depend on it" }]);
   });
 
+  it("learns the same in WebAssembly, where outputs are not written into given buffers", async () => {
+    const options = { ...full, data: pictures(40), epochs: 2 };
+    const [node, wasm] = [await train(convnet(), options), await train(convnet(), { ...options, runtime: "wasm" })];
+    for (const [i, { loss }] of node.history.entries()) expect(wasm.history[i]?.loss).toBeCloseTo(loss, 4);
+    expect(wasm.history[1]?.loss).toBeLessThan(wasm.history[0]?.loss ?? 0);
+  });
+
   it("leaves a mask alone that is added to scores, unless it is asked for", async () => {
     const model = dense();
     const mask = float32s([1, 3], [0, -1e9, 0]);

@@ -116,6 +116,12 @@ describe("train", () => {
     expect(await readdir(folder)).not.toContain("wild.onnx");
   });
 
+  it("help fits 90 columns", async () => {
+    const { code, out } = await minnow("train", "--help");
+    expect(code).toBe(0);
+    for (const line of out.split("\n")) expect(line.length, line).toBeLessThanOrEqual(90);
+  });
+
   it("says which word of the command line is wrong, and exits 2", async () => {
     for (const [options, word] of [
       [["--augment", "spin"], "spin"],
