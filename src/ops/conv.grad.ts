@@ -65,6 +65,7 @@ function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: num
       ),
       [filters, each, ...s.kernel],
     );
+  if (group === 1 && isPatches(g, x, s, out)) return patchGradient(g, x, dy, s);
   const wide = padded(g, x, s);
   if (group > 1) {
     const left = g.reshape(dy, [batch, group, made, length]);
@@ -103,6 +104,28 @@ function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: num
     g.matMul(left, g.reshape(tapped(g, turnedWide, s, tap, out), [channels, batch * length]), { transB: true }),
   );
   return kernelLast(products, [filters, channels]);
+}
+
+/** Whether windows lie side by side and cover the input: every element is read once. */
+const isPatches = (g: Backward, x: string, s: Slide, out: readonly number[]): boolean =>
+  elements(s.kernel) > 1 &&
+  s.kernel.every(
+    (k, i) =>
+      k === s.strides[i] && s.dilations[i] === 1 && s.begin[i] === 0 && (out[i] as number) * k === g.shape(x)[i + 2],
+  );
+
+/** The input with a row for each element of a patch, [C·k, N·positions]: one product gives the kernel. */
+function patchGradient(g: Backward, x: string, dy: string, s: Slide): string {
+  const [batch, channels] = g.shape(x) as [number, number];
+  const [, filters, ...out] = g.shape(dy) as [number, number, ...number[]];
+  const split = g.reshape(x, [batch, channels, ...out.flatMap((size, i) => [size, s.kernel[i] as number])]);
+  const [places, inside] = [out.map((_, i) => 2 + 2 * i), out.map((_, i) => 3 + 2 * i)];
+  const rows = g.reshape(g.transpose(split, [1, ...inside, 0, ...places]), [
+    channels * elements(s.kernel),
+    batch * elements(out),
+  ]);
+  const flat = g.reshape(g.transpose(dy, [1, 0, ...spatialAxes(out.length)]), [filters, batch * elements(out)]);
+  return g.reshape(g.matMul(flat, rows, { transB: true }), [filters, channels, ...s.kernel]);
 }
 
 /** Every channel of every example is convolved with its own dY, dilated by the stride. */

@@ -26,6 +26,7 @@ export const samples: readonly Sample[] = [
     inputs: [x(3, 12, 3, 3), x(11, 12, 2, 2), x(11)],
     attrs: { dilations: ints([2, 1]), pads: ints([0, 1, 1, 0]) },
   },
+  { op: "Conv", inputs: [x(2, 3, 6, 8), x(5, 3, 3, 2), x(5)], attrs: { strides: ints([3, 2]) } },
   { op: "Conv", inputs: [x(2, 10, 5, 5), x(12, 10, 1, 1)], attrs: { strides: ints([2, 2]) } },
   {
     op: "Conv",
