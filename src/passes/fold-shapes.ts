@@ -22,5 +22,7 @@ const COMPUTED: ReadonlySet<DType> = new Set(["int64", "int32", "bool", "float32
 function constantOf(fact: Fact | undefined): Tensor | undefined {
   const { dtype, shape, value } = fact ?? {};
   if (dtype === undefined || !COMPUTED.has(dtype) || !shape?.every(isKnown) || !value?.every(isKnown)) return undefined;
+  // Numbers are doubles: the bound "to the end", 2⁶³ − 1, is not itself any more, and 2⁶³ would be −2⁶³ as an int64.
+  if (dtype === "int64" && !value.every(Number.isSafeInteger)) return undefined;
   return tensorFrom(dtype, shape as readonly number[], value as readonly number[]);
 }
