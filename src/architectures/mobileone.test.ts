@@ -1,27 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { trained } from "../../test/trained.ts";
 import type { Model } from "../ir/graph.ts";
-import { float32s, readFloats } from "../ir/tensor.ts";
 import { costOf, randomFeeds } from "../measure/index.ts";
-import { random } from "../numeric/random.ts";
 import { reparameterize } from "../passes/index.ts";
 import { openSession } from "../runtime/index.ts";
 import { create } from "./index.ts";
-
-/** Statistics and scales other than the first ones, so that every normalization does something. */
-async function trained(model: Model): Promise<Model> {
-  const next = random(4);
-  const weights = new Map(model.graph.weights);
-  for (const [name, tensor] of weights)
-    if (tensor.dtype === "float32" && tensor.shape.length === 1)
-      weights.set(
-        name,
-        float32s(
-          tensor.shape,
-          (await readFloats(tensor)).map((value) => value + (/weight|var/.test(name) ? 0.3 : 0.6) * (next() - 0.5)),
-        ),
-      );
-  return { ...model, graph: { ...model.graph, weights } };
-}
 
 async function logitsOf(model: Model): Promise<Float32Array> {
   const session = await openSession(model);
