@@ -68,7 +68,7 @@ const CASES: readonly (readonly [string, Partial<ArchitectureOptions>, Dataset, 
   ["mobilebert", { ...SIZES, classes: 2 }, texts(96), text],
   ["llama", { ...SIZES, kvHeads: 2 }, counting(48), { ...text, loss: languageModel({ tokens: "input_ids" }) }],
   ["vit_tiny", { ...small, depth: 0.2 }, pictures(32), { epochs: 4, schedule: constant(5e-4) }],
-  ["mobilevit_xxs", { ...small, depth: 0.5 }, pictures(32), { epochs: 4 }],
+  ["mobilevit_xxs", { ...small, depth: 0.5, width: 0.5 }, pictures(32), { epochs: 3 }],
 ];
 
 describe("a transformer learns, and every weight of it", () => {

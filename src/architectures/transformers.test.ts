@@ -4,6 +4,7 @@ import type { Model } from "../ir/graph.ts";
 import { float32s, int64s, readFloats, type Tensor, type TensorData } from "../ir/tensor.ts";
 import { verify } from "../ir/verify.ts";
 import { randomFeeds } from "../measure/feeds.ts";
+import { parametersOf } from "../measure/parameters.ts";
 import { openSession } from "../runtime/session.ts";
 import type { ArchitectureOptions } from "./architecture.ts";
 import { rotaryEmbedding, rotate } from "./attention.ts";
@@ -146,6 +147,24 @@ describe("llama", () => {
     const same: Model = { ...full, graph: { ...full.graph, weights: new Map([...full.graph.weights, ...repeated]) } };
     const text = [[7, 3, 9, 4, 8]];
     const [a, b] = [await run(grouped, text), await run(same, text)];
+    expect(worst(floats(a["logits"]), floats(b["logits"]))).toBeLessThan(1e-6);
+  });
+
+  it("reads its last layer off the table of tokens, unless it is told to have one of its own", async () => {
+    const [tied, own] = [true, false].map((tied) => llama({ ...GROUPED, kvHeads: 0, tied }));
+    const { vocabulary, dimension } = SMALL;
+    expect(parametersOf(own!) - parametersOf(tied!)).toBe(vocabulary * dimension);
+    const weights = new Map(own!.graph.weights);
+    const table = await readFloats(weights.get("model.embed_tokens.weight")!);
+    const turned = Array.from(
+      { length: table.length },
+      (_, i) => table[(i % vocabulary) * dimension + Math.floor(i / vocabulary)]!,
+    );
+    weights.set("lm_head.weight", float32s([dimension, vocabulary], turned));
+    const [a, b] = [
+      await run(tied!, [[7, 3, 9]]),
+      await run({ ...own!, graph: { ...own!.graph, weights } }, [[7, 3, 9]]),
+    ];
     expect(worst(floats(a["logits"]), floats(b["logits"]))).toBeLessThan(1e-6);
   });
 
