@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { MinnowError } from "../errors.ts";
 import { subgraphs } from "../ir/attrs.ts";
@@ -8,7 +8,7 @@ import { type Change, optimize, sequence } from "../passes/index.ts";
 import { createSink } from "../platform.node.ts";
 import { type Mode, quantizeMode, SUFFIXES, weightTypeOf } from "../quantize/index.ts";
 import { modeOptions } from "./formats.ts";
-import { figuresOf } from "./model.ts";
+import { fileBytes } from "./model.ts";
 import { flag } from "./options.ts";
 import type { Given } from "./verb.ts";
 
@@ -16,8 +16,8 @@ import type { Given } from "./verb.ts";
 export interface Written {
   readonly output: string;
   readonly mode: Mode;
-  readonly before: Awaited<ReturnType<typeof figuresOf>>;
-  readonly after: Awaited<ReturnType<typeof figuresOf>>;
+  readonly before: { readonly bytes: number };
+  readonly after: { readonly bytes: number };
   readonly changes: readonly Change[];
 }
 
@@ -50,14 +50,23 @@ export async function* quantizeFolder(given: Given, folder: string, modes: reado
   for (const { file, mode, output } of targets) {
     const model = await load(file);
     const { model: small, changes } = await sequence([optimize(), quantizeMode(mode, modeOptions(given))]).run(model);
-    await save(small, output, { externalData: flag(given, "external-data"), signal: given.signal });
-    yield { output, mode, before: await figuresOf(model, file), after: await figuresOf(small, output), changes };
+    await replace(small, output, given);
+    yield { output, mode, before: { bytes: fileBytes(file) }, after: { bytes: fileBytes(output) }, changes };
   }
   await noteExternal(
     folder,
     targets.map(({ output }) => output),
   );
   await noteOptions(given, folder, files, modes);
+}
+
+/** Writes a model, and takes away the data file of an earlier one that it has none in the place of. */
+async function replace(model: Model, output: string, given: Given): Promise<void> {
+  const data = `${output}_data`;
+  const written = () => (existsSync(data) ? statSync(data).mtimeMs : undefined);
+  const before = written();
+  await save(model, output, { externalData: flag(given, "external-data"), signal: given.signal });
+  if (before !== undefined && written() === before) rmSync(data);
 }
 
 const named = (file: string, mode: Mode): string => file.replace(/\.onnx$/, `${SUFFIXES[mode]}.onnx`);

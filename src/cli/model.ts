@@ -39,7 +39,7 @@ export async function figuresOf(model: Model, path: string, quick = QUICK_BYTES)
 }
 
 /** Size of a model file and of the data file beside it. */
-function fileBytes(path: string): number {
+export function fileBytes(path: string): number {
   return [path, `${path}_data`, `${path}.data`].reduce((sum, p) => sum + (existsSync(p) ? statSync(p).size : 0), 0);
 }
 
