@@ -113,10 +113,52 @@ schedules = {
     "stepDecay": [v for v in schedule(lambda o: L.StepLR(o, 2, gamma=0.3), 5) for _ in range(4)],
     "milestones": [v for v in schedule(lambda o: L.MultiStepLR(o, [1, 4], gamma=0.1), 5) for _ in range(4)],
 }
+
+
+# A small net over four steps. Weights and pictures are waves, so that both sides can make them.
+WAVES = {"conv.weight": ([4, 1, 3, 3], 1.3), "bn.weight": ([4], 0.9), "bn.bias": ([4], 1.7), "fc.weight": ([3, 36], 0.7), "fc.bias": ([3], 2.1)}
+
+
+def wave(shape, rate, scale=0.4):
+    count = torch.Size(shape).numel()
+    return (torch.arange(1, count + 1, dtype=torch.float64) * rate).sin().mul(scale).float().reshape(shape)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(36, 3)
+
+    def forward(self, x):
+        return self.fc(F.max_pool2d(F.relu(self.bn(self.conv(x))), 2).flatten(1))
+
+
+def trajectory():
+    net = Net()
+    for name, (shape, rate) in WAVES.items():
+        net.get_parameter(name).data.copy_(wave(shape, rate))
+    decayed = [p for p in net.parameters() if p.dim() > 1]
+    others = [p for p in net.parameters() if p.dim() <= 1]
+    optimizer = optim.SGD([{"params": decayed, "weight_decay": 0.01}, {"params": others}], lr=0.1, momentum=0.9, nesterov=True)
+    values = []
+    for step in range(4):
+        x = wave([8, 1, 6, 6], 0.37 + 0.11 * step, 1)
+        y = torch.tensor([(3 * i + step) % 3 if i % 2 else (i + step) % 3 for i in range(8)])
+        optimizer.zero_grad()
+        value = F.cross_entropy(net(x), y)
+        value.backward()
+        optimizer.step()
+        values.append(float(f"{value.item():.9g}"))
+    state = {name: numbers(t) for name, t in net.state_dict().items() if t.is_floating_point()}
+    return {"losses": values, **state}
+
+
 def lines(part):
     return "{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in part.items()) + "\n }"
 
 
-parts = {"losses": losses, "optimizers": optimizers, "schedules": schedules}
+parts = {"losses": losses, "optimizers": optimizers, "schedules": schedules, "net": trajectory()}
 with open(sys.argv[1], "w") as file:
     file.write("{\n" + ",\n".join(f' "{name}": {lines(part)}' for name, part in parts.items()) + "\n}\n")

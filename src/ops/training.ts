@@ -87,7 +87,9 @@ const TRAINING: Readonly<Record<string, TrainingForm>> = {
     const momentum = floatAttr(node, "momentum", 0.9);
     const attrs = { epsilon: float(floatAttr(node, "epsilon", 1e-5)), momentum: float(0), training_mode: int(1) };
     const given = flat ? g.reshape(channelsFirst(x), [1, channels, count]) : x;
-    const made = g.ops("BatchNormalization", [given, scale, bias, mean, variance], 3, attrs);
+    // ONNX Runtime writes the batch's statistics over the ones it is given, so it gets others, whose values do not count.
+    const spare = [mean, variance].map((name) => g.neg(name));
+    const made = g.ops("BatchNormalization", [given, scale, bias, ...spare], 3, attrs);
     const [y, batchMean, batchVariance] = made as [string, string, string];
     const running = (old: string, batch: string, factor: number) =>
       g.add(g.mul(old, momentum), g.mul(batch, (1 - momentum) * factor));
