@@ -1,4 +1,16 @@
-export { type Architecture, type ArchitectureOptions, architectures, create } from "./architectures/index.ts";
+export {
+  type Architecture,
+  type ArchitectureOptions,
+  architectures,
+  create,
+  type Fit,
+  type FitBudget,
+  fitBudget,
+  type Loaded,
+  loadWeights,
+  type ReplaceHeadOptions,
+  replaceHead,
+} from "./architectures/index.ts";
 export type { Budget, Figures } from "./compress/budget.ts";
 export { type CompressEvent, type CompressOptions, type CompressResult, compress } from "./compress/compress.ts";
 export { type Candidate, ladder, type Strategy } from "./compress/ladder.ts";
@@ -7,6 +19,7 @@ export { parseRecipe, type Recipe } from "./compress/recipe.ts";
 export type { Trial, TrialLog } from "./compress/trials.ts";
 export * from "./data/index.ts";
 export { MinnowError } from "./errors.ts";
+export { readSafetensors, type SafeTensor, type Safetensors, saveSafetensors } from "./files/safetensors.ts";
 export * from "./ir/index.ts";
 export * from "./measure/index.ts";
 export { load, save, toBytes } from "./onnx/index.ts";

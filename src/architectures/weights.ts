@@ -37,7 +37,7 @@ const IGNORED = /(^|\.)(num_batches_tracked|position_ids|total_ops|total_params)
  * weights are found with their shapes: it is the checkpoint of another net.
  *
  * @example
- * const { tensors } = await readSafetensors(await openPath("mobilenet_v2.safetensors"));
+ * const { tensors } = await readSafetensors("mobilenet_v2.safetensors");
  * const { model, missing } = await loadWeights(create("mobilenet_v2"), tensors);
  */
 export async function loadWeights(model: Model, checkpoint: ReadonlyMap<string, Tensor>): Promise<Loaded> {

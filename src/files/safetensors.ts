@@ -1,6 +1,7 @@
 import { createSink } from "#platform";
 import { MinnowError } from "../errors.ts";
 import { type NumberType, widthOf } from "./numbers.ts";
+import { type Openable, sourceOf } from "./open.ts";
 import type { Sink, Source } from "./source.ts";
 
 /** Element types a safetensors file holds; a subset of the graph's, by the same names. */
@@ -55,16 +56,18 @@ const MOST_HEADER = 100_000_000;
 const METADATA = "__metadata__";
 
 /**
- * Reads the header of a safetensors file; the tensors stay in the file until they are read, by ranges if asked.
- * A MinnowError (`files/safetensors`) for what is no such file, and for one whose tensors overlap, leave gaps or lie
- * beyond its end (https://github.com/huggingface/safetensors, "Format"); `files/truncated` for one that is cut off.
+ * Reads the header of a safetensors file at a path (Node), a URL, in a Blob or bytes; the tensors stay in the file until
+ * they are read, by ranges if asked. A MinnowError (`files/safetensors`) for what is no such file, and for one whose tensors
+ * overlap, leave gaps or lie beyond its end (https://github.com/huggingface/safetensors, "Format"); `files/truncated` for one
+ * that is cut off.
  *
  * @example
- * const { tensors } = await readSafetensors(await openPath("model.safetensors"));
+ * const { tensors } = await readSafetensors("model.safetensors");
  * const bytes = await tensors.get("conv1.weight")?.read();
  */
-export async function readSafetensors(source: Source): Promise<Safetensors> {
-  const { header, from } = await readHeader(source);
+export async function readSafetensors(from: Openable): Promise<Safetensors> {
+  const source = await sourceOf(from);
+  const { header, start } = await readHeader(source);
   const { [METADATA]: notes = {}, ...entries } = header;
   const fail = (what: string) => damaged(what, source.name);
   if (!isRecord(notes) || !Object.values(notes).every((note) => typeof note === "string"))
@@ -77,15 +80,15 @@ export async function readSafetensors(source: Source): Promise<Safetensors> {
     if (tensor.start > end) throw fail(`There is a gap before tensor "${tensor.name}".`);
     end = tensor.end;
   }
-  if (from + end > source.size)
-    throw new MinnowError(`It is ${source.size} bytes long; its header tells of ${from + end}.`, {
+  if (start + end > source.size)
+    throw new MinnowError(`It is ${source.size} bytes long; its header tells of ${start + end}.`, {
       code: "files/truncated",
       at: source.name,
       mend: "It is incomplete: fetch it again.",
     });
-  if (from + end < source.size) throw fail(`It goes on for ${source.size - from - end} bytes after its last tensor.`);
+  if (start + end < source.size) throw fail(`It goes on for ${source.size - start - end} bytes after its last tensor.`);
   return {
-    tensors: new Map(read.map((entry) => [entry.name, tensorAt(source, from, entry)])),
+    tensors: new Map(read.map((entry) => [entry.name, tensorAt(source, start, entry)])),
     metadata: new Map(Object.entries(notes as Record<string, string>)),
   };
 }
@@ -102,11 +105,11 @@ const damaged = (what: string, at: string): MinnowError =>
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-async function readHeader(source: Source): Promise<{ header: Record<string, unknown>; from: number }> {
+async function readHeader(source: Source): Promise<{ header: Record<string, unknown>; start: number }> {
   const fail = (what: string) => damaged(what, source.name);
   if (source.size < 10) throw fail(`It is ${source.size} bytes long, too short for a header.`);
-  const start = await source.read(0, 8);
-  const length = Number(new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true));
+  const first = await source.read(0, 8);
+  const length = Number(new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true));
   if (length > MOST_HEADER || 8 + length > source.size)
     throw fail(`Its header would be ${length} bytes long; the file has ${source.size}.`);
   const text = new TextDecoder().decode(await source.read(8, length));
@@ -117,7 +120,7 @@ async function readHeader(source: Source): Promise<{ header: Record<string, unkn
     throw fail("Its header is no JSON.");
   }
   if (!isRecord(header)) throw fail("Its header is no JSON object.");
-  return { header, from: 8 + length };
+  return { header, start: 8 + length };
 }
 
 interface Entry {

@@ -1,6 +1,6 @@
-import { createSink, openPath } from "#platform";
-import { blobSource, bytesSource, type Sink, type Source } from "../files/source.ts";
-import { urlSource } from "../files/url.ts";
+import { createSink } from "#platform";
+import { type Openable, sourceOf } from "../files/open.ts";
+import type { Sink } from "../files/source.ts";
 import type { Model } from "../ir/graph.ts";
 import { readModel } from "./read.ts";
 import { type WriteOptions, writeModel } from "./write.ts";
@@ -12,16 +12,7 @@ import { type WriteOptions, writeModel } from "./write.ts";
  * @example
  * const model = await load("model.onnx");
  */
-export const load = async (from: string | URL | Blob | Uint8Array | ArrayBuffer | Source): Promise<Model> =>
-  readModel(await sourceOf(from));
-
-async function sourceOf(from: Parameters<typeof load>[0]): Promise<Source> {
-  if (typeof from === "string") return /^https?:\/\//i.test(from) ? urlSource(new URL(from)) : openPath(from);
-  if (from instanceof URL) return from.protocol === "file:" ? openPath(from) : urlSource(from);
-  if (from instanceof Uint8Array) return bytesSource(from);
-  if (from instanceof ArrayBuffer) return bytesSource(new Uint8Array(from));
-  return from instanceof Blob ? blobSource(from) : from;
-}
+export const load = async (from: Openable): Promise<Model> => readModel(await sourceOf(from));
 
 export interface SaveOptions {
   /** Puts the weights into `<file>_data` beside the model even where they would fit into it. */

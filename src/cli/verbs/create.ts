@@ -12,7 +12,6 @@ import { MinnowError } from "../../errors.ts";
 import { readSafetensors } from "../../files/safetensors.ts";
 import type { Model } from "../../ir/graph.ts";
 import { costOf } from "../../measure/cost.ts";
-import { openPath } from "../../platform.node.ts";
 import { bytes, count, table } from "../../report/words.ts";
 import { dim, green, log, print, printJson, progress, yellow } from "../console.ts";
 import { figuresOf, outputPath, save } from "../model.ts";
@@ -145,7 +144,7 @@ async function weightsFor(
 ): Promise<(Loaded & { head?: readonly string[] }) | undefined> {
   const path = text(given, "weights");
   if (path === undefined) return undefined;
-  const { tensors } = await readSafetensors(await openPath(path));
+  const { tensors } = await readSafetensors(path);
   const loaded = await loadWeights(model, tensors);
   const isHead = ({ model: [own, ...rest], checkpoint: [, ...others] }: Loaded["mismatched"][number]) =>
     own === classes && `${rest}` === `${others}`;
