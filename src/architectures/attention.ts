@@ -1,3 +1,4 @@
+import { MinnowError } from "../errors.ts";
 import { int } from "../ir/attrs.ts";
 import { isKnown } from "../ir/dim.ts";
 import { int64s, tensorFrom } from "../ir/tensor.ts";
@@ -89,6 +90,11 @@ export interface Rotation {
  * arXiv:2104.09864, section 3.2.2). `positions` is [T].
  */
 export function rotaryEmbedding(net: Net, positions: Value, size: number, theta = 10_000): Rotation {
+  if (size % 2 !== 0)
+    throw new MinnowError(`Heads of ${size} channels have no pairs that could be turned.`, {
+      code: "architectures/heads",
+      mend: "Give a dimension that is an even multiple of the number of heads.",
+    });
   const pairs = rangeOf(net, integer(net, size / 2), "rotary");
   const index = net.op("Cast", [pairs], { name: "rotary", attrs: { to: int(FLOAT) } });
   const frequencies = net.op("Exp", [net.mul(index, net.scalar((-2 * Math.log(theta)) / size), "rotary")], {

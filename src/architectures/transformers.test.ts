@@ -168,7 +168,8 @@ describe("llama", () => {
     expect(worst(floats(a["logits"]), floats(b["logits"]))).toBeLessThan(1e-6);
   });
 
-  it("refuses key-value heads that the heads cannot share", () => {
+  it("refuses key-value heads that the heads cannot share, and heads without pairs to turn", () => {
+    expect(codeOf(() => create("llama", { ...SMALL, dimension: 36 }))).toBe("architectures/heads");
     expect(codeOf(() => create("llama", { ...SMALL, kvHeads: 3 }))).toBe("architectures/heads");
   });
 });
