@@ -24,6 +24,16 @@ export * from "./ir/index.ts";
 export * from "./measure/index.ts";
 export { load, save, toBytes } from "./onnx/index.ts";
 export * from "./passes/index.ts";
+export {
+  applyPlan,
+  type Plan,
+  planPruning,
+  roundToFor,
+  type SparsePruningOptions,
+  type StructuredPruningOptions,
+  sparsePruning,
+  structuredPruning,
+} from "./prune/index.ts";
 export * from "./quantize/index.ts";
 export { openSession, type Session, type SessionOptions } from "./runtime/index.ts";
 export { type TrainOptions, type TrainProgress, type TrainResult, train } from "./train/index.ts";

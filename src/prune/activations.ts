@@ -2,12 +2,13 @@ import { batches } from "../data/batches.ts";
 import { bindInputs, feedInputs } from "../data/bind.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
-import { int } from "../ir/attrs.ts";
+import { int, ints } from "../ir/attrs.ts";
+import { codeOf } from "../ir/dtype.ts";
 import { edit, type GraphEdit } from "../ir/edit.ts";
 import type { Model } from "../ir/graph.ts";
 import { int64s, type TensorData } from "../ir/tensor.ts";
 import { openSession } from "../runtime/index.ts";
-import { indicesOf, leaves } from "./axis.ts";
+import { type Axis, indicesOf, leaves, sizeOf } from "./axis.ts";
 import type { Derivation } from "./derive.ts";
 import type { GradientData } from "./gradients.ts";
 import type { Group } from "./groups.ts";
@@ -46,9 +47,15 @@ export async function activationScores(
   return out;
 }
 
+/** An axis of a value. */
+export interface Place {
+  readonly value: string;
+  readonly axis: number;
+}
+
 /** Axes of computed float values that something sums over, each once. */
-function summedPlaces(d: Derivation): { value: string; axis: number }[] {
-  const places = new Map<string, { value: string; axis: number }>();
+function summedPlaces(d: Derivation): Place[] {
+  const places = new Map<string, Place>();
   for (const { node, contractions } of d.flows)
     for (const { input, axis, kind } of contractions) {
       const value = node.inputs[input] ?? "";
@@ -64,6 +71,18 @@ export function meanAlong(d: Derivation, e: GraphEdit, of: string, like: string,
   const inputs = others.length === 0 ? [of] : [of, e.weight("axes", int64s(others))];
   const op = others.length === 0 ? "Identity" : "ReduceMean";
   return e.add({ op, inputs, ...(op === "ReduceMean" && { attrs: { keepdims: int(0) } }) })[0]!;
+}
+
+/** Adds the mean of x·xᵀ over examples and positions, x along one axis of a value. */
+export function productsAlong(d: Derivation, e: GraphEdit, { value, axis }: Place): string {
+  const one = (op: string, inputs: string[], attrs = {}) => e.add({ op, inputs, attrs })[0] as string;
+  const axes = d.axes.get(value) as readonly Axis[];
+  const perm = [...axes.keys()].filter((i) => i !== axis);
+  const last = one("Transpose", [value], { perm: ints([...perm, axis]) });
+  const rows = one("Reshape", [last, e.weight("rows", int64s([-1, sizeOf(axes[axis] as Axis)]))]);
+  const products = one("MatMul", [one("Transpose", [rows], { perm: ints([1, 0]) }), rows]);
+  const count = one("Cast", [one("Shape", [rows], { start: int(0), end: int(1) })], { to: int(codeOf("float32")) });
+  return one("Div", [products, count]);
 }
 
 /** The model of an edit that gives these values alone. */
@@ -89,6 +108,7 @@ export async function averagesOf(
   options: MeasureData,
 ): Promise<Float64Array[]> {
   const sums: Float64Array[] = [];
+  if (names.length === 0) return sums;
   const fixed = feedInputs(model.graph)[0]?.type?.shape?.[0];
   const size = typeof fixed === "number" && fixed > 0 ? fixed : Math.min(options.batch ?? 32, data.size);
   const session = await openSession(model, options.threads === undefined ? {} : { threads: options.threads });

@@ -14,6 +14,8 @@ export interface Contraction {
   readonly input: number;
   readonly axis: number;
   readonly kind: "+" | "~" | "^";
+  /** The letters of the axis in the node's map, sizes of 1 left out: an axis of another operand with the same is summed against it. */
+  readonly letters: string;
 }
 
 /** A node whose axes are followed. */
@@ -270,6 +272,11 @@ class Application {
     }
   }
 
+  #lettersOf = (term: AxisTerm): string =>
+    lettersOf(term)
+      .filter((letter) => this.#sizes.get(letter) !== 1)
+      .join("");
+
   #contractions(): Contraction[] {
     const { node } = this.#n;
     const { inputs, outputs } = this.#pattern;
@@ -286,7 +293,7 @@ class Application {
         const gone = letters.filter(({ letter }) => seen.has(letter) || !right.every((side) => side.has(letter)));
         for (const { letter } of letters) seen.add(letter);
         const kind = gone.find((l) => l.kind !== "+")?.kind ?? gone[0]?.kind;
-        return kind === undefined ? [] : [{ input, axis, kind }];
+        return kind === undefined ? [] : [{ input, axis, kind, letters: this.#lettersOf(term) }];
       });
     });
   }

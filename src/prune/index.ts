@@ -17,5 +17,6 @@ export {
   type Scores,
   scoresOf,
 } from "./scores.ts";
+export { type SparseMethod, type SparsePruningOptions, sparsePruning } from "./sparse.ts";
 export { applyPlan, structuredPruning } from "./structured.ts";
 export type { Plan, PlannedGroup, StructuredPruningOptions, Target, Targets } from "./types.ts";

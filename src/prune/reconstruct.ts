@@ -1,12 +1,10 @@
-import { int, ints } from "../ir/attrs.ts";
-import { codeOf } from "../ir/dtype.ts";
-import { edit, type GraphEdit } from "../ir/edit.ts";
+import { edit } from "../ir/edit.ts";
 import type { Model } from "../ir/graph.ts";
-import { elements, float32s, int64s, readFloats } from "../ir/tensor.ts";
+import { elements, float32s, readFloats } from "../ir/tensor.ts";
 import { usesOf } from "../ir/walk.ts";
 import { solveDefinite } from "../numeric/cholesky.ts";
-import { averagesOf, examplesOf, type MeasureData, observing } from "./activations.ts";
-import { type Axis, keep, leaves, type Masks, sizeOf } from "./axis.ts";
+import { averagesOf, examplesOf, type MeasureData, observing, productsAlong } from "./activations.ts";
+import { type Axis, keep, type Masks, sizeOf } from "./axis.ts";
 import type { Derivation, Flow } from "./derive.ts";
 import { gathered } from "./gather.ts";
 
@@ -45,7 +43,7 @@ export async function reconstruct(
   const e = edit(small.graph);
   for (const places of portions(d, [...byPlace.values()])) {
     const measured = edit(d.model.graph);
-    const names = places.map(([first]) => addProducts(d, measured, first as Reader));
+    const names = places.map(([first]) => productsAlong(d, measured, first as Reader));
     const products = await averagesOf(observing(d.model, measured, names), names, examplesOf(options.data), options);
     for (const [i, sharing] of places.entries()) {
       const { value, axis } = sharing[0] as Reader;
@@ -66,23 +64,18 @@ function readersOf(d: Derivation, masks: Masks): Reader[] {
     const [value, ...more] = places.filter(({ name }) => !d.model.graph.weights.has(name));
     if (weight === undefined || value === undefined || others.length + more.length > 0) return [];
     const alone = readers.get(weight.name)?.length === 1 && d.model.graph.weights.get(weight.name)?.dtype === "float32";
-    const [a, b] = [d.axes.get(weight.name)?.[weight.axis], d.axes.get(value.name)?.[value.axis]] as [Axis, Axis];
-    if (!alone || !isSame(a, b) || sizeOf(a) > LONGEST) return [];
+    const size = sizeOf(d.axes.get(weight.name)?.[weight.axis] as Axis);
+    if (!alone || weight.letters !== value.letters || size > LONGEST) return [];
     return [{ weight: weight.name, along: weight.axis, value: value.name, axis: value.axis }];
   });
 }
 
-function summed(d: Derivation, { node, contractions }: Flow, masks: Masks): { name: string; axis: number }[] {
-  return contractions.flatMap(({ input, axis, kind }) => {
+function summed(d: Derivation, { node, contractions }: Flow, masks: Masks) {
+  return contractions.flatMap(({ input, axis, kind, letters }) => {
     const name = node.inputs[input] ?? "";
     const own = d.axes.get(name)?.[axis];
-    return kind === "+" && own !== undefined && keep(own, masks) !== undefined ? [{ name, axis }] : [];
+    return kind === "+" && own !== undefined && keep(own, masks) !== undefined ? [{ name, axis, letters }] : [];
   });
-}
-
-function isSame(a: Axis, b: Axis): boolean {
-  const [x, y] = [[...leaves(a)], [...leaves(b)]];
-  return sizeOf(a) === sizeOf(b) && x.length === y.length && x.every((leaf, i) => leaf === y[i]);
 }
 
 function* portions(d: Derivation, places: readonly Reader[][]): Generator<Reader[][]> {
@@ -98,18 +91,6 @@ function* portions(d: Derivation, places: readonly Reader[][]): Generator<Reader
     count += size;
   }
   if (portion.length > 0) yield portion;
-}
-
-/** Adds the mean of x·xᵀ over examples and positions. */
-function addProducts(d: Derivation, e: GraphEdit, { value, axis }: Reader): string {
-  const one = (op: string, inputs: string[], attrs = {}) => e.add({ op, inputs, attrs })[0] as string;
-  const axes = d.axes.get(value) as readonly Axis[];
-  const perm = [...axes.keys()].filter((i) => i !== axis);
-  const last = one("Transpose", [value], { perm: ints([...perm, axis]) });
-  const rows = one("Reshape", [last, e.weight("rows", int64s([-1, sizeOf(axes[axis] as Axis)]))]);
-  const products = one("MatMul", [one("Transpose", [rows], { perm: ints([1, 0]) }), rows]);
-  const count = one("Cast", [one("Shape", [rows], { start: int(0), end: int(1) })], { to: int(codeOf("float32")) });
-  return one("Div", [products, count]);
 }
 
 /** A [gone, kept] of x_R ≈ A·x_S, row-major. */
