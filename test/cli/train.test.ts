@@ -107,6 +107,16 @@ describe("train", () => {
     expect(await bytes(after, "fc.weight")).not.toEqual(await bytes(before, "fc.weight"));
   });
 
+  it("takes a fifth of one source to judge, and says so", async () => {
+    const options = digits("fifth.onnx", "--epochs", "1", "--limit", "200").map((word) =>
+      word === at("digits") ? at("digits/train") : word,
+    );
+    const { code, out, err } = await minnow(...options);
+    expect(code).toBe(0);
+    expect(out).toContain("160 to learn from, 40 to judge (seed 0)");
+    expect(err).toMatch(/epoch +1 {2}loss \d/);
+  });
+
   it("a rate that is far too high ends with a clear word, and nothing is written", async () => {
     const { code, err } = await minnow(...digits("wild.onnx", "--epochs", "1", "--lr", "1e12", "--warmup", "0"));
     expect(code).toBe(1);
