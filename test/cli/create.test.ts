@@ -62,7 +62,7 @@ describe("create", () => {
       parameters: 1_235_496,
       macs: 349_151_936,
       resolution: 224,
-      paper: expect.stringContaining("arXiv:1602.07360"),
+      paper: expect.objectContaining({ id: "arXiv:1602.07360" }),
     });
   });
 
@@ -139,6 +139,7 @@ describe("create, of bad input", () => {
     for (const [given, words] of [
       [["resnet18", "--weights", weights], /of another net/],
       [["mobilenet_v2", "--width", "0.5", "--resolution", "32", "--weights", weights], /of another net|other shapes/],
+      [["mobilenet_v2", ...SMALL.slice(0, 4), "--weights", weights], /--classes 9/],
       [["mobilenet_v2", "--weights", at("model.pth")], /safetensors/],
     ] as const) {
       const { code, err } = await minnow("create", ...given, "-o", at("bad.onnx"));

@@ -7,12 +7,13 @@ import {
   fitBudget,
   type Loaded,
   loadWeights,
+  type Mismatch,
 } from "../../architectures/index.ts";
 import { MinnowError } from "../../errors.ts";
 import { readSafetensors } from "../../files/safetensors.ts";
 import type { Model } from "../../ir/graph.ts";
 import { costOf } from "../../measure/cost.ts";
-import { bytes, count, table } from "../../report/words.ts";
+import { bytes, clip, count, table } from "../../report/words.ts";
 import { dim, green, log, print, printJson, progress, yellow } from "../console.ts";
 import { figuresOf, outputPath, save } from "../model.ts";
 import { amount, flag, number, text, WRITING, wrong } from "../options.ts";
@@ -146,14 +147,20 @@ async function weightsFor(
   if (path === undefined) return undefined;
   const { tensors } = await readSafetensors(path);
   const loaded = await loadWeights(model, tensors);
-  const isHead = ({ model: [own, ...rest], checkpoint: [, ...others] }: Loaded["mismatched"][number]) =>
-    own === classes && `${rest}` === `${others}`;
-  const wrongShapes = loaded.mismatched.filter((one) => !isHead(one));
+  const isHead = ({ model: [own, ...rest], checkpoint: [, ...others] }: Mismatch) =>
+    (classes === undefined || own === classes) && `${rest}` === `${others}`;
+  const wrongShapes = loaded.mismatched.filter((one) => classes === undefined || !isHead(one));
   const [first] = wrongShapes;
   if (first !== undefined)
     throw new MinnowError(
       `${wrongShapes.length} of its weights have other shapes: "${first.name}" is [${first.checkpoint}] there and [${first.model}] in the net.`,
-      { code: "weights/shape", at: path, mend: "Give the width, depth, channels and resolution it was trained with." },
+      {
+        code: "weights/shape",
+        at: path,
+        mend: wrongShapes.every(isHead)
+          ? `Give --classes ${first.checkpoint[0]}, or another number, for which the head starts anew.`
+          : "Give the width, depth, channels and resolution it was trained with.",
+      },
     );
   return loaded.mismatched.length === 0 ? loaded : { ...loaded, head: loaded.mismatched.map(({ name }) => name) };
 }
@@ -182,17 +189,17 @@ function list(given: Given): number {
     const { parameters, macs } = costOf(create(name));
     shown.update(i + 1, names.length);
     const { paper, defaults } = ARCHITECTURES[name]!;
-    return { name, parameters, macs, resolution: defaults.resolution ?? null, paper: `${paper.title} (${paper.id})` };
+    return { name, parameters, macs, resolution: defaults.resolution ?? null, paper };
   });
   shown.end();
   if (flag(given, "json")) printJson({ architectures: nets });
   else {
-    const rows = nets.map((net) => [
-      net.name,
-      count(net.parameters),
-      count(net.macs),
-      `${net.resolution ?? ""}`,
-      net.paper,
+    const rows = nets.map(({ name, parameters, macs, resolution, paper }) => [
+      name,
+      count(parameters),
+      count(macs),
+      `${resolution ?? ""}`,
+      clip(`${paper.id} ${paper.title}`, 48),
     ]);
     print(...table([["name", "parameters", "MACs", "at", "paper"], ...rows], [1, 2, 3], ""));
   }
