@@ -8,7 +8,7 @@ import { adamW, lion, rmsprop, sgd } from "../train/optimizers.ts";
 import { constant, cosine, oneCycle, type Schedule, stepDecay, warmUp } from "../train/schedules.ts";
 import type { Loss, Optimizer } from "../train/step.ts";
 import type { TrainOptions } from "../train/train.ts";
-import { choice, number, numbers, text, wrong } from "./options.ts";
+import { choice, flag, number, numbers, text, wrong } from "./options.ts";
 import type { Given, OptionSpecs } from "./verb.ts";
 
 const LOSSES = ["cross-entropy", "bce", "mse", "huber", "reconstruction"] as const;
@@ -71,6 +71,7 @@ export const TRAINING: OptionSpecs = {
   "clip-norm": { type: "string", value: "F", help: "Most the norm of all gradients may be." },
   accumulate: { type: "string", value: "N", help: "Batches whose gradients make one update (1)." },
   ema: { type: "string", value: "F", help: "Give back a moving average of the weights, of this decay: 0.999." },
+  recompute: { type: "boolean", help: "Less memory, more time: compute inner values again for the backward pass." },
   patience: { type: "string", value: "N", help: "Stop after so many epochs without a better one; keep the best." },
 };
 
@@ -112,6 +113,7 @@ export function trainingOptions(
       ...(clipNorm && { clipNorm }),
       ...(accumulate && { accumulate }),
       ...(ema && { ema }),
+      ...(flag(given, "recompute") && { recompute: true }),
       ...(patience && { patience }),
       ...(freeze && { freeze }),
       ...(only && { only }),

@@ -199,6 +199,14 @@ describe("train", () => {
     expect(untouched).toEqual([{ name: "aside.weight", why: "the loss does not depend on it" }]);
   });
 
+  it("learns the same where inner values are computed again", async () => {
+    const options = { ...full, data: pictures(40), epochs: 1 };
+    const [kept, again] = [await train(convnet(), options), await train(convnet(), { ...options, recompute: true })];
+    const weights = await weightsOf(again.model);
+    for (const [name, values] of Object.entries(await weightsOf(kept.model)))
+      for (const [i, value] of values.entries()) expect(weights[name]?.[i], name).toBeCloseTo(value, 5);
+  });
+
   it("learns the same in WebAssembly, where outputs are not written into given buffers", async () => {
     const options = { ...full, data: pictures(40), epochs: 2 };
     const [node, wasm] = [await train(convnet(), options), await train(convnet(), { ...options, runtime: "wasm" })];
