@@ -9,7 +9,9 @@ import { type Slide, slideOf, taps } from "./slide.grad.ts";
 export interface Training {
   readonly g: Emitter;
   readonly node: Node;
-  /** Says what a running statistic becomes after this step. */
+  /** What a running statistic is by now: a node before this one that shares it may have moved it on. */
+  running(input: string): string;
+  /** Says what a running statistic becomes. */
   statistic(input: string, next: string): void;
   /** A value of this shape that each step is fed with: 1 / (1 − ratio) with probability 1 − ratio, else 0. */
   mask(shape: readonly number[], ratio: number): string;
@@ -79,7 +81,7 @@ function placesOf(s: Slide, sizes: readonly number[], out: readonly number[]): F
 /** How operators are trained, where that is not how they infer, or not how they infer fastest. */
 const TRAINING: Readonly<Record<string, TrainingForm>> = {
   // Normalizes by the batch; running ← μ·running + (1 − μ)·batch, the variance of n elements times n / (n − 1) as in PyTorch
-  BatchNormalization: ({ g, node, statistic, channelsFirst, isChannelsFirst }) => {
+  BatchNormalization: ({ g, node, running, statistic, channelsFirst, isChannelsFirst }) => {
     const [x, scale, bias, mean, variance] = node.inputs as [string, string, string, string, string];
     const flat = isChannelsFirst(x);
     const channels = g.shape(x)[1] as number;
@@ -87,14 +89,15 @@ const TRAINING: Readonly<Record<string, TrainingForm>> = {
     const momentum = floatAttr(node, "momentum", 0.9);
     const attrs = { epsilon: float(floatAttr(node, "epsilon", 1e-5)), momentum: float(0), training_mode: int(1) };
     const given = flat ? g.reshape(channelsFirst(x), [1, channels, count]) : x;
+    const old = [running(mean), running(variance)] as const;
     // ONNX Runtime writes the batch's statistics over the ones it is given, so it gets others, whose values do not count.
-    const spare = [mean, variance].map((name) => g.neg(name));
+    const spare = old.map((name) => g.neg(name));
     const made = g.ops("BatchNormalization", [given, scale, bias, ...spare], 3, attrs);
     const [y, batchMean, batchVariance] = made as [string, string, string];
-    const running = (old: string, batch: string, factor: number) =>
-      g.add(g.mul(old, momentum), g.mul(batch, (1 - momentum) * factor));
-    statistic(mean, running(mean, batchMean, 1));
-    statistic(variance, running(variance, batchVariance, count > 1 ? count / (count - 1) : 1));
+    const next = (from: string, batch: string, factor: number) =>
+      g.add(g.mul(from, momentum), g.mul(batch, (1 - momentum) * factor));
+    statistic(mean, next(old[0], batchMean, 1));
+    statistic(variance, next(old[1], batchVariance, count > 1 ? count / (count - 1) : 1));
     return flat ? { output: g.reshape(y, g.shape(channelsFirst(x))), channelsFirst: true } : { output: y };
   },
   Conv: conv,

@@ -17,5 +17,6 @@ export { planSeparable, type SeparableLayer, type SeparableOptions, separable } 
 export { mergeSlices } from "./slices.ts";
 export { fixTargets } from "./targets.ts";
 export { mergeTransposes } from "./transposes.ts";
+export { untieWeights } from "./untie-weights.ts";
 export { type UpgradeOptions, upgrade } from "./upgrade.ts";
 export { takeWeightsOffInputs } from "./weight-inputs.ts";

@@ -29,7 +29,8 @@ export function trainingForms(
   trained: ReadonlySet<string>,
   declare: (name: string, dtype: DType, shape: readonly number[]) => string,
 ): { readonly statistics: readonly Statistic[]; readonly masks: readonly Mask[] } {
-  const statistics: Statistic[] = [];
+  /** What each statistic has become: one that several nodes share moves on with each of them. */
+  const statistics = new Map<string, string>();
   const masks: Mask[] = [];
   /** Values by name, as [C, N, L]. */
   const turned = new Map<string, string>();
@@ -57,7 +58,8 @@ export function trainingForms(
     const context: Training = {
       g,
       node: current,
-      statistic: (name, next) => statistics.push({ name, next }),
+      running: (name) => statistics.get(name) ?? name,
+      statistic: (name, next) => statistics.set(name, next),
       mask: (shape, ratio) => {
         const input = declare(`train.mask.${masks.length}`, "float32", shape);
         masks.push({ input, shape, ratio });
@@ -74,7 +76,7 @@ export function trainingForms(
     }
   }
   g.near = "";
-  return { statistics, masks };
+  return { statistics: [...statistics].map(([name, next]) => ({ name, next })), masks };
 }
 
 /** The operands of a node that works element by element, as [C, N, L]; undefined where it does not, or one cannot be had so. */

@@ -12,6 +12,7 @@ import {
   removeIdentities,
   sequence,
   takeWeightsOffInputs,
+  untieWeights,
   untilStable,
   upgrade,
 } from "../passes/index.ts";
@@ -25,6 +26,7 @@ const ready = () =>
       untilStable(
         [
           constantsToWeights(),
+          untieWeights(),
           foldShapes(),
           fixTargets(),
           removeIdentities({ keepWeights: true }),

@@ -19,6 +19,7 @@ const PASSES: readonly (readonly [passes.Pass, number])[] = [
   [passes.upgrade(), 0],
   [passes.takeWeightsOffInputs(), 0],
   [passes.constantsToWeights(), 0],
+  [passes.untieWeights(), 0],
   [passes.foldShapes(), 0],
   [passes.fixTargets(), 0],
   [passes.narrowShapes(), 0],

@@ -1,0 +1,33 @@
+import { expect, it } from "vitest";
+import { edit, float32s, type Model } from "../ir/index.ts";
+import { meanSquaredError } from "./losses.ts";
+import { sgd } from "./optimizers.ts";
+import { trainingStep } from "./step.ts";
+import { openStepper } from "./stepper.ts";
+
+it("a normalization that is applied twice moves its statistics on twice", async () => {
+  const input = { name: "x", type: { kind: "tensor", dtype: "float32", shape: [4, 2] } } as const;
+  const weights = new Map([
+    ["scale", float32s([2], [1, 2])],
+    ["shift", float32s([2], [0, 1])],
+    ["mean", float32s([2], [3, 5])],
+    ["variance", float32s([2], [1, 2])],
+    ["one", float32s([], [1])],
+  ]);
+  const e = edit({ name: "", inputs: [input], outputs: [], weights, nodes: [], valueInfo: new Map() });
+  const [more = ""] = e.add({ op: "Add", inputs: ["x", "one"] });
+  const normal = (of: string) => e.add({ op: "BatchNormalization", inputs: [of, ...[...weights.keys()].slice(0, 4)] });
+  e.setOutputs(e.add({ op: "Add", inputs: [...normal("x"), ...normal(more)] }).map((name) => ({ name })));
+  const model: Model = { graph: e.done(), opsets: new Map([["", 18]]), irVersion: 8, functions: [] };
+  const stepper = await openStepper(trainingStep(model, { loss: meanSquaredError(), optimizer: sgd(), batch: 4 }));
+  const x = { dtype: "float32", shape: [4, 2], data: Float32Array.of(1, 0, 2, 0, 3, 4, 6, 8) } as const;
+  const targets = { ...x, data: new Float32Array(8) };
+  await stepper.run({ x, targets }, { lr: 0.1, update: 1 });
+  const found = stepper.state().get("mean")?.data as Float32Array;
+  await stepper.close();
+  // The batch's means are 3 and 3, then 4 and 4.
+  const expected = [3, 5].map((old) => 0.9 * (0.9 * old + 0.1 * 3) + 0.1 * 4);
+  expected.forEach((value, i) => {
+    expect(found[i]).toBeCloseTo(value, 5);
+  });
+});
