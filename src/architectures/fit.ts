@@ -28,15 +28,15 @@ type Axis = keyof typeof RANGES;
 type Point = Readonly<Partial<Record<Axis, number>>>;
 type Cost = Pick<Fit, "macs" | "parameters">;
 
-/** Nearer to the budget than this share of it, no further multiplier is tried. */
-const NEAR = 0.02;
-/** How far from the net's own the multipliers go that use what the width leaves. */
-const MOST_TIMES = 2;
+/** Nearer to the budget than this share of it, no other depth or resolution is tried. */
+const NEAR = 0.01;
+/** The depths and resolutions that are tried, in multiples of the first, nearest first. */
+const TIMES = [0.9, 1.1, 0.8, 1.2, 0.7, 1.3, 0.6, 1.4, 0.5, 1.5];
 
 /**
  * Picks width, depth and resolution, as far as they are not given and the net has them, so that it comes close to the budget
- * from below: first the largest width that fits, then the depth or the resolution, of this width or the next, that uses what it
- * leaves. A free resolution goes half of the way to the budget, so that the width has to go the other half only (as Tan and Le
+ * from below: the largest width that fits, and where that leaves more than 1 %, another depth or resolution with the largest
+ * width that fits then. A free resolution goes half of the way to the budget, so that the width has to go the other half only (as Tan and Le
  * 2019, arXiv:1905.11946, scale them together). A MinnowError (`architectures/budget`) for a budget below the smallest net says
  * what the smallest takes.
  *
@@ -69,13 +69,14 @@ export function fitBudget(name: string, budget: FitBudget, given: Partial<Archit
     best = largest(first, point, left, RANGES[first].to);
     if (left(best) >= 0) break;
   }
-  for (const axis of others) {
-    const next = { ...best, [first]: onGrid(first, (best[first] as number) + RANGES[first].step) };
-    for (const point of left(best) > NEAR ? [best, next] : []) {
-      const tried = largest(axis, point, left, MOST_TIMES * (own[axis] as number));
+  const base = best;
+  for (const axis of others)
+    for (const times of TIMES) {
+      if (left(best) <= NEAR) break;
+      const value = onGrid(axis, times * (base[axis] as number));
+      const tried = largest(first, { ...base, [axis]: value }, left, RANGES[first].to);
       if (left(tried) >= 0 && left(tried) < left(best)) best = tried;
     }
-  }
   return { options: { ...given, ...best }, ...(costAt(best) as Cost) };
 }
 
