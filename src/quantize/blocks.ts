@@ -108,15 +108,17 @@ export const brokenWeight = (name: string, value: number, at: number, shape: rea
 
 const TILE = 32;
 
-/** [rows, columns] → [columns, rows], in tiles that fit the cache. */
+/** [rows, columns] → [columns, rows], in tiles that fit the cache, as bit patterns: floats would be widened on the way. */
 export function transpose(from: Float32Array, rows: number, columns: number, to: Float32Array): void {
+  const source = new Int32Array(from.buffer, from.byteOffset, from.length);
+  const target = new Int32Array(to.buffer, to.byteOffset, to.length);
   for (let c0 = 0; c0 < columns; c0 += TILE) {
     const c1 = Math.min(columns, c0 + TILE);
     for (let r0 = 0; r0 < rows; r0 += TILE) {
       const r1 = Math.min(rows, r0 + TILE);
       for (let c = c0; c < c1; c++) {
         const out = c * rows;
-        for (let r = r0; r < r1; r++) to[out + r] = from[r * columns + c]!;
+        for (let r = r0, at = r0 * columns + c; r < r1; r++, at += columns) target[out + r] = source[at]!;
       }
     }
   }

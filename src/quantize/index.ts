@@ -2,6 +2,8 @@ export { calibrate } from "./calibrate.ts";
 export { type QuantizeDynamicOptions, quantizeDynamic } from "./dynamic.ts";
 export { type ConvertFloat16Options, convertFloat16 } from "./float16.ts";
 export { type Mode, type ModeOptions, quantizeMode, SUFFIXES, weightTypeOf } from "./modes.ts";
+export { type QuantizationAwareOptions, quantizationAware } from "./qat.ts";
+export { freezeQuantized } from "./qat-freeze.ts";
 export { rangesBy } from "./ranges.ts";
 export { type SensitivityOptions, sensitivity } from "./sensitivity.ts";
 export { quantizeStatic } from "./static.ts";

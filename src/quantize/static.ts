@@ -53,8 +53,11 @@ async function quantized(given: Model, options: QuantizeStaticOptions): Promise<
   };
 }
 
+/** The options that decide what values are rounded to. */
+export type CalibratedBy = Omit<QuantizeStaticOptions, "weightType" | "weightSymmetric" | "reduceRange">;
+
 /** The statistics given, completed where they lack values and there is data. */
-async function statisticsFor(model: Model, plan: Plan, options: QuantizeStaticOptions): Promise<Statistics> {
+export async function statisticsFor(model: Model, plan: Plan, options: CalibratedBy): Promise<Statistics> {
   const { statistics, data } = options;
   const needed = [...plan.values.values()].filter((v) => v.like === v.name && !v.range).map((v) => v.name);
   const missing = needed.filter((name) => !statistics?.values.has(name));
@@ -99,10 +102,14 @@ function recorded({ data, statistics, signal, onProgress, threads, ...rest }: Qu
 }
 
 function check(options: QuantizeStaticOptions): void {
-  const types = ["uint8", "int8"];
+  oneOf("weightType", options.weightType, ["uint8", "int8"]);
+  checkCalibration(options);
+}
+
+/** Throws where options of calibration cannot be. */
+export function checkCalibration(options: CalibratedBy): void {
   oneOf("method", options.method, METHODS);
-  oneOf("activationType", options.activationType, types);
-  oneOf("weightType", options.weightType, types);
+  oneOf("activationType", options.activationType, ["uint8", "int8"]);
   rangesBy("percentile", { values: new Map(), samples: 0, skipped: 0 }, options);
   if (options.data === undefined && options.statistics === undefined)
     throw new MinnowError("Static quantization is calibrated, and there is neither data nor statistics.", {

@@ -1,0 +1,278 @@
+import { floatAttr, int } from "../ir/attrs.ts";
+import { edit, type GraphEdit } from "../ir/edit.ts";
+import type { Model, Node } from "../ir/graph.ts";
+import { elements, float32s, int64s, readFloats, type Tensor, tensorFrom, tensorOf } from "../ir/tensor.ts";
+import { usesOf } from "../ir/walk.ts";
+import { type Json, optimize, type Pass, type PassResult, upgrade } from "../passes/index.ts";
+import { measureCorrections } from "./bias-correction.ts";
+import { numbersOf } from "./calibrate.ts";
+import { type Corrections, insertQuantization } from "./insert.ts";
+import { oneOf } from "./options.ts";
+import { type Contraction, type Plan, planOf } from "./plan.ts";
+import { bestSteps, type LearnedSteps, StepSizes } from "./qat-steps.ts";
+import { rangesBy } from "./ranges.ts";
+import { checkCalibration, statisticsFor } from "./static.ts";
+import type { QuantizeStaticOptions } from "./types.ts";
+import { finiteFloats, partsOf } from "./weights.ts";
+
+/** Options of {@link quantizationAware}. */
+export interface QuantizationAwareOptions
+  extends Pick<
+    QuantizeStaticOptions,
+    | "data"
+    | "statistics"
+    | "method"
+    | "percentile"
+    | "perChannel"
+    | "activationType"
+    | "nodesToExclude"
+    | "biasCorrection"
+    | "threads"
+    | "signal"
+    | "onProgress"
+  > {
+  /** Default `int8`. `int4`: levels −8 … 7, opset 21; activations stay in 8 bits. */
+  readonly weightType?: "int8" | "int4";
+  /**
+   * Whether step sizes are learned with the weights (LSQ), which start where the squared error is least. Otherwise those of
+   * weights follow the largest magnitude of each channel, and those of activations stay as calibrated. Default true.
+   */
+  readonly learnScales?: boolean;
+}
+
+/** Levels of weights: the type and the largest of them. */
+const WEIGHTS = { int8: 127, int4: 7 } as const;
+
+/** The largest bias in steps of what it is added to, at first: there is room for it to grow eightfold. */
+const MOST_BIAS = 2 ** 28;
+
+/**
+ * A model that computes with rounded weights and activations and can be trained: float weights and calibrated values go through
+ * QuantizeLinear and DequantizeLinear, whose gradients are straight-through. `train` needs to know nothing of it; afterwards
+ * {@link freezeQuantized} makes of it what is shipped. It optimizes the model first: normalizations are folded into the weights
+ * with their running statistics, as they will be computed. Constants beside activations are rounded for good.
+ * Throws a MinnowError `quantize/…` for wrong options at once, and for weights that are not finite when it runs.
+ * Sources: Jacob et al., arXiv:1712.05877; Krishnamoorthi, arXiv:1806.08342; Esser et al., arXiv:1902.08153.
+ *
+ * @example
+ * const { model: aware } = await quantizationAware({ data: photos.take(200), weightType: "int4" }).run(model);
+ * const { model: trained } = await train(aware, { data: photos, epochs: 3, schedule: cosine(0.01) });
+ * const { model: small } = await freezeQuantized().run(trained);
+ */
+export function quantizationAware(options: QuantizationAwareOptions): Pass {
+  oneOf("weightType", options.weightType, Object.keys(WEIGHTS));
+  checkCalibration(options);
+  const { data, statistics, signal, onProgress, threads, ...rest } = options;
+  return { name: "quantizationAware", options: rest as Json, run: (model) => prepared(model, options) };
+}
+
+async function prepared(given: Model, options: QuantizationAwareOptions): Promise<PassResult> {
+  const { weightType = "int8", activationType = "uint8", learnScales = true, data } = options;
+  const optimized = await optimize().run(given);
+  const lifted = weightType === "int4" ? await upgrade({ to: 21 }).run(optimized.model) : undefined;
+  const base = lifted?.model ?? optimized.model;
+  const plan = planOf(base, options);
+  if (plan.contractions.length === 0) {
+    const nothing = { what: "Found no layer to quantize: none has a constant float32 weight.", at: "model" };
+    return { model: given, changes: [nothing] };
+  }
+  const statistics = await statisticsFor(base, plan, options);
+  const ranges = rangesBy(options.method ?? "minmax", statistics, options);
+  const rounded = await insertQuantization(base, { ...plan, contractions: [] }, ranges, { activationType });
+  let model = await withWeights(base, rounded.model, plan, options);
+  if (options.biasCorrection === true && data !== undefined) {
+    const corrections = await measureCorrections(base, model, plan, data, options);
+    model = await withCorrections(model, plan, corrections);
+  }
+  const steps = learnScales ? "steps that learn" : "steps that follow the weights";
+  return {
+    model,
+    changes: [
+      ...optimized.changes,
+      ...(lifted?.changes ?? []),
+      ...rounded.changes,
+      {
+        what: `Rounded ${plan.contractions.length} weights to ${weightType} in the graph, with ${steps}.`,
+        at: "model",
+      },
+    ],
+  };
+}
+
+/** Puts rounding around the weights of a plan, and lets steps learn. `model` has the activations rounded, `base` nothing. */
+async function withWeights(
+  base: Model,
+  model: Model,
+  plan: Plan,
+  { weightType = "int8", learnScales = true, perChannel = true }: QuantizationAwareOptions,
+): Promise<Model> {
+  const e = edit(model.graph);
+  const learned = new StepSizes(e);
+  const inputSteps = activationSteps(model, plan);
+  const made = new Map<string, string>();
+  for (const contraction of plan.contractions) {
+    const { weight: name, channel, rule } = contraction;
+    const axis = perChannel ? channel?.weight : undefined;
+    const node = nodeOf(model, contraction.node);
+    const key = `${axis} ${name}`;
+    let to = made.get(key);
+    if (to === undefined) {
+      const tensor = base.graph.weights.get(name) as Tensor;
+      const least = await leastSteps(base, contraction, axis, inputSteps);
+      const steps = learnScales
+        ? learned.add(await stepsOf(name, tensor, axis, WEIGHTS[weightType], least))
+        : followed(e, name, tensor, axis, WEIGHTS[weightType], least);
+      const parameters = [steps, e.weight("z", zeros(weightType, axis === undefined ? 1 : least.length))];
+      const attrs = axis === undefined ? {} : { axis: int(axis) };
+      const [levels = ""] = e.add({ op: "QuantizeLinear", name: "", inputs: [name, ...parameters], attrs });
+      [to = ""] = e.add({ op: "DequantizeLinear", name: "", inputs: [levels, ...parameters], attrs });
+      made.set(key, to);
+    }
+    const current = e.current(node) ?? node;
+    e.change(node, { inputs: current.inputs.with(rule.weight, to) });
+  }
+  if (learnScales) learnActivations(base, model, plan, e, learned);
+  learned.done();
+  return { ...model, graph: e.done() };
+}
+
+/** Lets the steps of activations learn, those of a value and of what is picked from it together. */
+function learnActivations(base: Model, model: Model, plan: Plan, e: GraphEdit, learned: StepSizes): void {
+  const names = new Map<string, string>();
+  for (const [value, pair] of pairsOf(model, plan)) {
+    const { like, range, inside } = plan.values.get(value) ?? { like: value, range: undefined, inside: false };
+    if (range !== undefined || plan.values.get(like)?.range !== undefined) continue;
+    const [, scale = "", zero = ""] = pair[0]?.inputs ?? [];
+    const [first, zeroPoint] = [numberIn(model, scale), numberIn(model, zero)];
+    const top = (model.graph.weights.get(zero)?.dtype === "int8" ? 127 : 255) - zeroPoint;
+    const [sharing = 1] = numbersOf(base, [value]);
+    const most = inside ? largestInside(base, value, top) : undefined;
+    const steps = { first: [first], sharing, top: Math.max(1, top), ...(most !== undefined && { most }) };
+    const name = names.get(like) ?? learned.add(steps);
+    names.set(like, name);
+    for (const node of pair) e.change(node, { inputs: node.inputs.with(1, name) });
+  }
+}
+
+/** The step by which no level lies above what a clamp cuts off, so that rounding alone does what the clamp does. */
+function largestInside(base: Model, value: string, top: number): number | undefined {
+  const bound = base.graph.weights.get(usesOf(base.graph).writer.get(value)?.inputs[2] ?? "");
+  if (bound?.bytes === undefined || bound.dtype !== "float32") return undefined;
+  const step = new Float32Array(bound.bytes.slice().buffer)[0] as number;
+  return step > 0 ? Math.fround((step / top) * (1 - 2 ** -22)) : undefined;
+}
+
+/** The nodes that round each value of a plan and turn it back, by its name. */
+function pairsOf({ graph }: Model, plan: Plan): ReadonlyMap<string, readonly Node[]> {
+  const { readers, writer } = usesOf(graph);
+  const pairs = new Map<string, readonly Node[]>();
+  for (const name of plan.values.keys()) {
+    const own = readers.get(name)?.find(({ op, inputs }) => op === "QuantizeLinear" && inputs[0] === name);
+    const back = own ? readers.get(own.outputs[0] ?? "")?.[0] : writer.get(name);
+    const forth = own ?? writer.get(back?.inputs[0] ?? "");
+    if (forth !== undefined && back !== undefined) pairs.set(name, [forth, back]);
+  }
+  return pairs;
+}
+
+const activationSteps = (model: Model, plan: Plan): ReadonlyMap<string, number> =>
+  new Map([...pairsOf(model, plan)].map(([name, [node]]) => [name, numberIn(model, node?.inputs[1] ?? "")]));
+
+/** The one number of a small constant. */
+function numberIn({ graph }: Model, name: string): number {
+  const { dtype, bytes } = graph.weights.get(name) ?? {};
+  if (bytes === undefined) return 0;
+  if (dtype === "float32") return new Float32Array(bytes.slice().buffer)[0] as number;
+  return dtype === "int8" ? ((bytes[0] as number) << 24) >> 24 : (bytes[0] as number);
+}
+
+/** A node of the model before its activations were rounded, as it is now: an output of the model has moved behind the rounding. */
+function nodeOf({ graph }: Model, { op, outputs }: Node): Node {
+  const { writer } = usesOf(graph);
+  const last = writer.get(outputs[0] ?? "") as Node;
+  if (last.op === op) return last;
+  return writer.get(writer.get(last.inputs[0] ?? "")?.inputs[0] ?? "") as Node;
+}
+
+/** Steps of a weight under which its bias fits into 32 bits; one for each channel, or one. */
+async function leastSteps(
+  base: Model,
+  { input, bias, weight }: Contraction,
+  axis: number | undefined,
+  inputSteps: ReadonlyMap<string, number>,
+): Promise<Float64Array> {
+  const channels = axis === undefined ? 1 : (base.graph.weights.get(weight)?.shape[axis] ?? 1);
+  const least = new Float64Array(channels);
+  const tensor = base.graph.weights.get(bias?.name ?? "");
+  if (tensor?.dtype !== "float32") return least;
+  const values = await readFloats(tensor);
+  for (const [i, value] of values.entries()) {
+    const c = channels === values.length ? i : 0;
+    least[c] = Math.max(least[c] ?? 0, Math.abs(value) / ((inputSteps.get(input) ?? 1) * MOST_BIAS));
+  }
+  return least;
+}
+
+async function stepsOf(
+  name: string,
+  tensor: Tensor,
+  axis: number | undefined,
+  top: number,
+  least: Float64Array,
+): Promise<LearnedSteps> {
+  const first = bestSteps(await finiteFloats(name, tensor), partsOf(tensor.shape, axis), top);
+  return { first, least, top, sharing: elements(tensor.shape) / least.length };
+}
+
+/** Steps that put the top level at the largest magnitude of each channel, whatever the weight becomes. */
+function followed(
+  e: GraphEdit,
+  name: string,
+  { shape }: Tensor,
+  axis: number | undefined,
+  top: number,
+  least: Float64Array,
+): string {
+  const others = [...shape.keys()].filter((a) => a !== axis);
+  const apply = (op: string, ...inputs: string[]) =>
+    e.add({ op, name: "", inputs, attrs: op === "ReduceMax" ? { keepdims: int(0) } : {} })[0] as string;
+  const largest = apply("ReduceMax", apply("Abs", name), e.weight("axes", int64s(others)));
+  const floor = e.weight(
+    "least",
+    float32s(
+      axis === undefined ? [] : [least.length],
+      Array.from(least, (v) => Math.max(v, 2 ** -60)),
+    ),
+  );
+  return apply("Max", apply("Div", largest, e.weight("top", float32s([], [top]))), floor);
+}
+
+const zeros = (type: "int8" | "int4", count: number): Tensor =>
+  type === "int8"
+    ? tensorFrom(type, [count], new Int8Array(count))
+    : tensorOf(type, [count], new Uint8Array(Math.ceil(count / 2)));
+
+/** Adds what was measured to the biases. */
+async function withCorrections(model: Model, plan: Plan, corrections: Corrections): Promise<Model> {
+  const e = edit(model.graph);
+  const { readers } = usesOf(model.graph);
+  for (const { node, bias, channel } of [...plan.contractions, ...plan.excluded]) {
+    const correction = corrections.get(node.outputs[0] ?? "");
+    if (bias === undefined || channel === undefined || correction === undefined) continue;
+    const old = model.graph.weights.get(bias.name);
+    if (bias.name !== "" && (old?.dtype !== "float32" || elements(old.shape) !== correction.length)) continue;
+    const values = old ? Float64Array.from(await readFloats(old)) : new Float64Array(correction.length);
+    const factor = floatAttr(node, "beta", 1);
+    if (factor !== 0) for (const [c, more] of correction.entries()) values[c] = (values[c] as number) + more / factor;
+    const tensor = float32s(old?.shape ?? [values.length], values);
+    if (old !== undefined && readers.get(bias.name)?.length === 1) e.setWeight(bias.name, tensor);
+    else {
+      const now = nodeOf(model, node);
+      const inputs = [...now.inputs];
+      while (inputs.length < bias.index) inputs.push("");
+      inputs[bias.index] = e.weight("bias", tensor);
+      e.change(now, { inputs });
+    }
+  }
+  return { ...model, graph: e.done() };
+}
