@@ -36,9 +36,9 @@ const TIMES = [0.9, 1.1, 0.8, 1.2, 0.7, 1.3, 0.6, 1.4, 0.5, 1.5];
 /**
  * Picks width, depth and resolution, as far as they are not given and the net has them, so that it comes close to the budget
  * from below: the largest width that fits, and where that leaves more than 1 %, another depth or resolution with the largest
- * width that fits then. A free resolution goes half of the way to the budget, so that the width has to go the other half only (as Tan and Le
- * 2019, arXiv:1905.11946, scale them together). A MinnowError (`architectures/budget`) for a budget below the smallest net says
- * what the smallest takes.
+ * width that fits then. A free resolution goes half of the way to the budget, so that the width has to go the other half only
+ * (as Tan and Le 2019, arXiv:1905.11946, scale them together). A MinnowError (`architectures/budget`) for a budget below the
+ * smallest net says what the smallest takes.
  *
  * @example
  * const { options, macs } = fitBudget("mobilenet_v2", { macs: 50e6 }, { resolution: 96 });
