@@ -8,7 +8,7 @@ import { LABELS, TARGETS } from "./losses.ts";
 import type { LearningBatch } from "./order.ts";
 import type { TrainStep } from "./step.ts";
 
-/** The feed of that name, or why there is none. */
+/** What each batch of a step feeds. */
 type Feeds = TrainStep["feeds"];
 
 /**
@@ -92,7 +92,8 @@ function labelsOf({ labels }: Pick<LearningBatch, "labels">): Int32Array {
 }
 
 /** A MinnowError where a label is beyond the classes the model tells apart. */
-export function checkLabels(data: Dataset, classes: number): void {
+export function checkLabels(data: Dataset, classes: number | undefined): void {
+  if (classes === undefined) return;
   const stranger = data.labels?.find((label) => label < 0 || label >= classes);
   if (stranger !== undefined)
     throw new MinnowError(`An example has the class ${stranger}; the model tells ${classes} classes apart.`, {

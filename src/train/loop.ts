@@ -84,11 +84,11 @@ export class Loop {
     const { feeds } = learner.step;
     const given = batches.map((b) => feedsOf(feeds, b, change && { ...change, epoch: at.epoch }));
     const lr = this.#schedule(at.update, run);
-    const results = await learner.update(given, { lr, update: at.update + 1 }, judged ? [judged.output] : []);
+    const results = await learner.update(given, { lr, update: at.update + 1 }, judged ? [judged] : []);
     for (const [i, result] of results.entries()) {
       this.#check(result);
       at.loss += result.loss;
-      if (judged) at.right += rightIn(result.outputs[judged.output], batches[i]?.labels);
+      if (judged) at.right += rightIn(result.outputs[judged], batches[i]?.labels);
     }
     at.update++;
     at.done++;

@@ -383,6 +383,9 @@ describe("train", () => {
         { data, epochs: 1 },
       ),
     ).rejects.toMatchObject({ code: "train/labels" });
+    const two = dense((net, x) => net.linear(x, { name: "fc2", out: 2 }));
+    const mixed = { data, epochs: 1, pixels, augment: { mixup: 0.2 } };
+    await expect(train(two, mixed)).rejects.toMatchObject({ code: "train/labels" });
     await expect(train(dense(), { data, epochs: 0 })).rejects.toThrow("epochs 0");
     await expect(train(dense(), { data, epochs: 1, augment: { flip: true } })).rejects.toThrow("Only pictures");
     await expect(

@@ -135,7 +135,7 @@ export interface Training {
   readonly run: Run;
   readonly change: Change | undefined;
   /** The output with a score for each class, where the loss compares it with labels. */
-  readonly judged: { readonly output: string; readonly classes: number } | undefined;
+  readonly judged: string | undefined;
 }
 
 async function prepared(model: Model, options: TrainOptions): Promise<Training> {
@@ -160,29 +160,30 @@ async function prepared(model: Model, options: TrainOptions): Promise<Training> 
   };
   const running = { parts, seed, ...(runtime && { runtime }), ...(threads && { threads }) };
   const learner = await openLearner(fixed, stepOptions, running);
-  const { step } = learner;
-  const trained = new Set(step.carried.filter(({ kind }) => kind === "weight").map(({ of }) => of));
-  const judged = answersOf(fixed, step.feeds);
-  if (judged !== undefined) checkLabels(data, judged.classes);
-  const bound = await bindTraining(data, fixed.graph, step.feeds);
-  const stepsPerEpoch = Math.floor(data.size / (batch * parts));
-  return {
-    ready,
-    changes,
-    untouched: [
-      ...untouched,
-      ...[...names].filter((n) => !trained.has(n)).map((name) => ({ name, why: "the loss does not depend on it" })),
-    ],
-    learner,
-    data: cached(bound),
-    loss,
-    optimizer,
-    batch,
-    parts,
-    run: { steps: epochs * stepsPerEpoch, stepsPerEpoch },
-    change: changeOf(fixed, step, options),
-    judged,
-  };
+  try {
+    const { step } = learner;
+    const trained = new Set(step.carried.filter(({ kind }) => kind === "weight").map(({ of }) => of));
+    const unreached = [...names].filter((name) => !trained.has(name));
+    const stepsPerEpoch = Math.floor(data.size / (batch * parts));
+    checkLabels(data, classesOf(fixed, step));
+    return {
+      ready,
+      changes,
+      untouched: [...untouched, ...unreached.map((name) => ({ name, why: "the loss does not depend on it" }))],
+      learner,
+      data: cached(await bindTraining(data, fixed.graph, step.feeds)),
+      loss,
+      optimizer,
+      batch,
+      parts,
+      run: { steps: epochs * stepsPerEpoch, stepsPerEpoch },
+      change: changeOf(fixed, step, options),
+      judged: answersOf(fixed, step),
+    };
+  } catch (error) {
+    await learner.close();
+    throw error;
+  }
 }
 
 /** Examples of one run: what the model fixes, else what is asked for, no more than there are. */
@@ -197,13 +198,22 @@ function batchOf({ graph }: Model, { batch, data }: TrainOptions): number {
 }
 
 /** The first output, if it holds a score for each class of each example, and the loss compares it with labels. */
-function answersOf(model: Model, feeds: TrainStep["feeds"]): { output: string; classes: number } | undefined {
+function answersOf(model: Model, { feeds }: TrainStep): string | undefined {
   const output = model.graph.outputs[0]?.name ?? "";
   const shape = inferModel(model).get(output)?.shape;
   const labels = feeds.find(({ name }) => name === LABELS);
-  const classes = shape?.[1];
-  if (labels?.shape.length !== 1 || shape?.length !== 2 || typeof classes !== "number" || classes < 2) return undefined;
-  return { output, classes };
+  return labels?.shape.length === 1 && shape?.length === 2 ? output : undefined;
+}
+
+/** How many classes labels are compared with; undefined where they count as numbers or not at all. */
+function classesOf(model: Model, step: TrainStep): number | undefined {
+  const output = answersOf(model, step);
+  const shape =
+    output === undefined
+      ? step.feeds.find(({ name }) => name === TARGETS)?.shape
+      : inferModel(model).get(output)?.shape;
+  const classes = shape?.length === 2 ? shape[1] : undefined;
+  return typeof classes === "number" && classes > 1 ? classes : undefined;
 }
 
 /** How batches of pictures are to be augmented. */
