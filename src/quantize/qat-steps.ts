@@ -7,34 +7,37 @@ import type { Parts } from "./weights.ts";
 /** The name of the weight that holds all learned step sizes. */
 export const STEPS = "quantization.steps";
 
-/** Step sizes, one or one for each channel, that are to be learned. */
+/** Step sizes, one (a scalar) or one for each channel (a vector), that are to be learned. */
 export interface LearnedSteps {
-  readonly first: ArrayLike<number>;
+  readonly first: number | ArrayLike<number>;
   /** Numbers that share one step: weights of a channel, or activations of an example. */
   readonly sharing: number;
   /** The largest level above the zero point. */
   readonly top: number;
-  /** Bounds of each step. */
-  readonly least?: ArrayLike<number>;
+  /** Bounds of the steps. */
+  readonly least?: number;
   readonly most?: number;
 }
 
-const LARGEST = 3e38;
+interface Named {
+  readonly steps: LearnedSteps;
+  readonly name: string;
+}
 
 /**
  * Step sizes that learn (LSQ: Esser et al. 2020, arXiv:1902.08153), all in one weight p, so that they are one tensor to an
- * optimizer. The steps are |p|·√g, held within their bounds, with g = 1/√(numbers that share a step · top level): descent on p
- * is then descent on the steps with LSQ's gradient scale g, and a step stays positive.
+ * optimizer, and a tensor to the trainer. The steps are |p|·√g, held within their bounds, with g = 1/√(numbers that share a step ·
+ * top level): descent on p is then descent on the steps with LSQ's gradient scale g, and a step stays positive.
  */
 export class StepSizes {
   readonly #edit: GraphEdit;
-  readonly #all: { readonly steps: LearnedSteps; readonly name: string }[] = [];
+  readonly #all: Named[] = [];
 
   constructor(edit: GraphEdit) {
     this.#edit = edit;
   }
 
-  /** The name of the value that will hold these steps, [how many]. */
+  /** The name of the value that will hold these steps. */
   add(steps: LearnedSteps): string {
     const name = this.#edit.fresh(`s${this.#all.length}`);
     this.#all.push({ steps, name });
@@ -44,35 +47,37 @@ export class StepSizes {
   /** Writes the weight and what makes steps of it. */
   done(): void {
     if (this.#all.length === 0) return;
-    const each = (of: (steps: LearnedSteps, i: number) => number) =>
-      this.#all.flatMap(({ steps }) => Array.from({ length: steps.first.length }, (_, i) => of(steps, i)));
-    const roots = each(({ sharing, top }) => (Math.max(1, sharing) * top) ** -0.25).map(Math.fround);
-    const vector = (name: string, values: readonly number[]) =>
-      this.#edit.weight(name, float32s([values.length], values));
-    const first = each(({ first: values }, i) => values[i] as number);
-    const parameters = vector(
-      STEPS,
-      first.map((step, i) => step / (roots[i] as number)),
-    );
-    const apply = (op: string, ...inputs: string[]) => this.#edit.add({ op, name: "", inputs })[0] as string;
-    const steps = apply("Mul", apply("Abs", parameters), vector("quantization.roots", roots));
-    const least = each(({ least: bound }, i) => Math.max(LEAST_SCALE, bound?.[i] ?? 0));
-    const most = each(({ most: bound = LARGEST }) => bound);
-    const held = apply(
-      "Min",
-      apply("Max", steps, vector("quantization.least", least)),
-      vector("quantization.most", most),
-    );
-    const sizes = int64s(this.#all.map(({ steps: { first: values } }) => values.length));
-    this.#edit.add({
+    const first = this.#all.flatMap(({ steps }) => listOf(steps).map((step) => step / rootOf(steps)));
+    const parameters = this.#edit.weight(STEPS, float32s([first.length], first));
+    const [positive = ""] = this.#edit.add({ op: "Abs", name: "", inputs: [parameters] });
+    const sizes = this.#all.map(({ steps }) => listOf(steps).length);
+    const pieces = this.#edit.add({
       op: "Split",
       name: "",
-      inputs: [held, this.#edit.weight("quantization.sizes", sizes)],
-      outputs: this.#all.map(({ name }) => name),
+      inputs: [positive, this.#edit.weight("sizes", int64s(sizes))],
+      outputs: this.#all.length,
       attrs: { axis: int(0) },
     });
+    for (const [i, piece] of pieces.entries()) this.#write(piece, this.#all[i] as Named);
+  }
+
+  #write(piece: string, { steps, name }: Named): void {
+    const { least = 0, most } = steps;
+    const apply = (op: string, inputs: readonly string[], outputs?: readonly string[]) =>
+      this.#edit.add({ op, name: "", inputs, ...(outputs && { outputs }) })[0] as string;
+    const number = (value: number) => this.#edit.weight("c", float32s([], [value]));
+    const shaped = typeof steps.first === "number" ? apply("Squeeze", [piece]) : piece;
+    const scaled = apply("Mul", [shaped, number(rootOf(steps))]);
+    const held = [scaled, number(Math.max(LEAST_SCALE, least))];
+    if (most === undefined) apply("Max", held, [name]);
+    else apply("Min", [apply("Max", held), number(most)], [name]);
   }
 }
+
+/** √g. */
+const rootOf = ({ sharing, top }: LearnedSteps): number => Math.fround((Math.max(1, sharing) * top) ** -0.25);
+
+const listOf = ({ first }: LearnedSteps): number[] => (typeof first === "number" ? [first] : Array.from(first));
 
 /** Shares of the largest magnitude that are tried as what the top level stands for. */
 const SHARES = Array.from({ length: 33 }, (_, i) => 1 - i / 50);

@@ -1,9 +1,11 @@
 import { floatAttr, int } from "../ir/attrs.ts";
+import { byteSize } from "../ir/dtype.ts";
 import { edit, type GraphEdit } from "../ir/edit.ts";
 import type { Model, Node } from "../ir/graph.ts";
-import { elements, float32s, int64s, readFloats, type Tensor, tensorFrom, tensorOf } from "../ir/tensor.ts";
+import { elements, float32s, int64s, readFloats, type Tensor, tensorOf } from "../ir/tensor.ts";
 import { usesOf } from "../ir/walk.ts";
 import { type Json, optimize, type Pass, type PassResult, upgrade } from "../passes/index.ts";
+import { LEAST_SCALE } from "./affine.ts";
 import { measureCorrections } from "./bias-correction.ts";
 import { numbersOf } from "./calibrate.ts";
 import { type Corrections, insertQuantization } from "./insert.ts";
@@ -118,11 +120,11 @@ async function withWeights(
     let to = made.get(key);
     if (to === undefined) {
       const tensor = base.graph.weights.get(name) as Tensor;
-      const least = await leastSteps(base, contraction, axis, inputSteps);
+      const least = await leastStep(base, contraction, inputSteps);
       const steps = learnScales
         ? learned.add(await stepsOf(name, tensor, axis, WEIGHTS[weightType], least))
         : followed(e, name, tensor, axis, WEIGHTS[weightType], least);
-      const parameters = [steps, e.weight("z", zeros(weightType, axis === undefined ? 1 : least.length))];
+      const parameters = [steps, e.weight("z", zeros(weightType, axis === undefined ? [] : [tensor.shape[axis] ?? 1]))];
       const attrs = axis === undefined ? {} : { axis: int(axis) };
       const [levels = ""] = e.add({ op: "QuantizeLinear", name: "", inputs: [name, ...parameters], attrs });
       [to = ""] = e.add({ op: "DequantizeLinear", name: "", inputs: [levels, ...parameters], attrs });
@@ -147,7 +149,7 @@ function learnActivations(base: Model, model: Model, plan: Plan, e: GraphEdit, l
     const top = (model.graph.weights.get(zero)?.dtype === "int8" ? 127 : 255) - zeroPoint;
     const [sharing = 1] = numbersOf(base, [value]);
     const most = inside ? largestInside(base, value, top) : undefined;
-    const steps = { first: [first], sharing, top: Math.max(1, top), ...(most !== undefined && { most }) };
+    const steps = { first, sharing, top: Math.max(1, top), ...(most !== undefined && { most }) };
     const name = names.get(like) ?? learned.add(steps);
     names.set(like, name);
     for (const node of pair) e.change(node, { inputs: node.inputs.with(1, name) });
@@ -194,23 +196,16 @@ function nodeOf({ graph }: Model, { op, outputs }: Node): Node {
   return writer.get(writer.get(last.inputs[0] ?? "")?.inputs[0] ?? "") as Node;
 }
 
-/** Steps of a weight under which its bias fits into 32 bits; one for each channel, or one. */
-async function leastSteps(
+/** The step of a weight under which its bias fits into 32 bits. */
+async function leastStep(
   base: Model,
-  { input, bias, weight }: Contraction,
-  axis: number | undefined,
+  { input, bias }: Contraction,
   inputSteps: ReadonlyMap<string, number>,
-): Promise<Float64Array> {
-  const channels = axis === undefined ? 1 : (base.graph.weights.get(weight)?.shape[axis] ?? 1);
-  const least = new Float64Array(channels);
+): Promise<number> {
   const tensor = base.graph.weights.get(bias?.name ?? "");
-  if (tensor?.dtype !== "float32") return least;
-  const values = await readFloats(tensor);
-  for (const [i, value] of values.entries()) {
-    const c = channels === values.length ? i : 0;
-    least[c] = Math.max(least[c] ?? 0, Math.abs(value) / ((inputSteps.get(input) ?? 1) * MOST_BIAS));
-  }
-  return least;
+  if (tensor?.dtype !== "float32") return 0;
+  const largest = (await readFloats(tensor)).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return largest / ((inputSteps.get(input) ?? 1) * MOST_BIAS);
 }
 
 async function stepsOf(
@@ -218,10 +213,11 @@ async function stepsOf(
   tensor: Tensor,
   axis: number | undefined,
   top: number,
-  least: Float64Array,
+  least: number,
 ): Promise<LearnedSteps> {
   const first = bestSteps(await finiteFloats(name, tensor), partsOf(tensor.shape, axis), top);
-  return { first, least, top, sharing: elements(tensor.shape) / least.length };
+  const sharing = elements(tensor.shape) / first.length;
+  return { first: axis === undefined ? (first[0] as number) : first, least, top, sharing };
 }
 
 /** Steps that put the top level at the largest magnitude of each channel, whatever the weight becomes. */
@@ -231,26 +227,18 @@ function followed(
   { shape }: Tensor,
   axis: number | undefined,
   top: number,
-  least: Float64Array,
+  least: number,
 ): string {
   const others = [...shape.keys()].filter((a) => a !== axis);
+  const number = (value: number) => e.weight("c", float32s([], [value]));
   const apply = (op: string, ...inputs: string[]) =>
     e.add({ op, name: "", inputs, attrs: op === "ReduceMax" ? { keepdims: int(0) } : {} })[0] as string;
   const largest = apply("ReduceMax", apply("Abs", name), e.weight("axes", int64s(others)));
-  const floor = e.weight(
-    "least",
-    float32s(
-      axis === undefined ? [] : [least.length],
-      Array.from(least, (v) => Math.max(v, 2 ** -60)),
-    ),
-  );
-  return apply("Max", apply("Div", largest, e.weight("top", float32s([], [top]))), floor);
+  return apply("Max", apply("Div", largest, number(top)), number(Math.max(LEAST_SCALE, least)));
 }
 
-const zeros = (type: "int8" | "int4", count: number): Tensor =>
-  type === "int8"
-    ? tensorFrom(type, [count], new Int8Array(count))
-    : tensorOf(type, [count], new Uint8Array(Math.ceil(count / 2)));
+const zeros = (type: "int8" | "int4", shape: readonly number[]): Tensor =>
+  tensorOf(type, shape, new Uint8Array(byteSize(type, elements(shape))));
 
 /** Adds what was measured to the biases. */
 async function withCorrections(model: Model, plan: Plan, corrections: Corrections): Promise<Model> {

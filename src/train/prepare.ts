@@ -27,7 +27,7 @@ const ready = () =>
         [
           constantsToWeights(),
           untieWeights(),
-          foldShapes(),
+          foldShapes({ keepWeights: true }),
           fixTargets(),
           removeIdentities({ keepWeights: true }),
           removeDeadCode(),
@@ -68,7 +68,7 @@ export async function bindSizes(
   const inputs = model.graph.inputs.map((info) => bound(info, batch, known));
   const outputs = model.graph.outputs.map(({ name }): ValueInfo => ({ name }));
   const fixed: Model = { ...model, graph: { ...model.graph, inputs, outputs, valueInfo: new Map() } };
-  return (await untilStable([foldShapes(), removeDeadCode()], "bound").run(fixed)).model;
+  return (await untilStable([foldShapes({ keepWeights: true }), removeDeadCode()], "bound").run(fixed)).model;
 }
 
 function bound(info: ValueInfo, batch: number, sizes: ReadonlyMap<string, number>): ValueInfo {
