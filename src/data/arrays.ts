@@ -7,7 +7,8 @@ import type { Source } from "../files/source.ts";
 import { BITS } from "../ir/dtype.ts";
 import { type TensorData, viewOf } from "../ir/tensor.ts";
 import { type Dataset, dataset } from "./dataset.ts";
-import { type ImageOptions, imageDataset, type Opened, partOf } from "./images.ts";
+import { type Opened, partOf } from "./folders.ts";
+import { type ImageOptions, imageDataset } from "./images.ts";
 
 export interface ArrayOptions extends ImageOptions {
   /** Names of the classes; by default their numbers. */

@@ -7,7 +7,8 @@ import type { Source } from "../files/source.ts";
 import type { TensorData } from "../ir/tensor.ts";
 import { openIdx, openNpz } from "./arrays.ts";
 import { type Dataset, dataset, type Example, type Examples } from "./dataset.ts";
-import { type ImageFolderOptions, type Opened, openImageFolder, partOf } from "./images.ts";
+import { type Opened, partOf } from "./folders.ts";
+import { type ImageFolderOptions, openImageFolder } from "./images.ts";
 
 /** What a path holds, and the metric a `minnow.config.mjs` may bring; who judges checks that it is one. */
 export interface OpenedPath extends Opened {
