@@ -6,7 +6,9 @@ import { commandHelp, overview } from "../dist/cli/help.js";
 import { loadVerb, VERBS } from "../dist/cli/verbs.js";
 import { costOf } from "../dist/measure/cost.js";
 import { keyOf } from "../dist/ops/define.js";
+import { GRADIENTS } from "../dist/ops/gradients.js";
 import { OPS } from "../dist/ops/index.js";
+import "./gradient-picture.mjs";
 
 const to = (name) => fileURLToPath(new URL(`../docs/${name}`, import.meta.url));
 const block = (text) => `\`\`\`\n${text}\n\`\`\`\n`;
@@ -17,12 +19,17 @@ writeFileSync(
   `# The command line\n\nGenerated from the commands themselves.\n\n${block(await overview())}\n${verbs.map((verb) => `## ${verb.name}\n\n${block(commandHelp(verb))}`).join("\n")}`,
 );
 
+/** ✔, or why there is none. */
+const gradient = (rule) => {
+  const said = GRADIENTS[keyOf(rule.name, rule.domain)];
+  return "none" in said ? `none: ${said.none}` : "missing" in said ? `missing: ${said.missing}` : "✔";
+};
 const row = (rule) =>
-  `| ${keyOf(rule.name, rule.domain)} | ${rule.since} | ${rule.axes === undefined ? "" : "✔"} | ${rule.quant?.kind ?? ""} |`;
+  `| ${keyOf(rule.name, rule.domain)} | ${rule.since} | ${rule.axes === undefined ? "" : "✔"} | ${rule.quant?.kind ?? ""} | ${gradient(rule)} |`;
 const rules = [...OPS].sort((a, b) => (keyOf(a.name, a.domain) < keyOf(b.name, b.domain) ? -1 : 1));
 writeFileSync(
   to("operators.md"),
-  `# Operators\n\nGenerated from the operator table: ${rules.length} rules. An operator that is missing here is carried through untouched.\n\n| operator | since opset | axes | quantizes as |\n|---|---|---|---|\n${rules.map(row).join("\n")}\n`,
+  `# Operators\n\nGenerated from the operator table: ${rules.length} rules. An operator that is missing here is carried through untouched.\n\n| operator | since opset | axes | quantizes as | gradient |\n|---|---|---|---|---|\n${rules.map(row).join("\n")}\n`,
 );
 
 const exact = (count) => count.toLocaleString("en");
