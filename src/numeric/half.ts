@@ -38,6 +38,12 @@ export function toBfloat(value: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
+/** The number that the bits of a bfloat16 mean. */
+export function fromBfloat(bits: number): number {
+  buffer.setUint32(0, bits << 16);
+  return buffer.getFloat32(0);
+}
+
 /** {@link toHalf} of many numbers, quickly. */
 export function toHalves(values: Float32Array, into: Uint16Array): void {
   const all = new Uint32Array(values.buffer, values.byteOffset, values.length);

@@ -1,6 +1,26 @@
+export {
+  type Adapter,
+  type AdapterModule,
+  type Factor,
+  type LoraConfig,
+  type LoraOptions,
+  loadAdapter,
+  saveAdapter,
+} from "./adapter.ts";
 export { type AugmentOptions, augment, type Pixels, pixelsOf } from "./augment.ts";
 export { type Checkpoint, readCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 export { type DifferentiateOptions, differentiate } from "./differentiate.ts";
+export {
+  type Adapted,
+  adapterOf,
+  addLora,
+  applyAdapter,
+  type MatchOptions,
+  mergeLora,
+  parameterCounts,
+} from "./lora.ts";
+export { loraInputs, type Switchable } from "./lora-inputs.ts";
+export { modulesByValue } from "./lora-values.ts";
 export {
   binaryCrossEntropy,
   type CrossEntropyOptions,
