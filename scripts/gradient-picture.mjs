@@ -30,26 +30,32 @@ function model() {
 
 const [WIDE, HIGH, ROW, COLUMN] = [104, 30, 62, 140];
 
-/** Nodes in columns: the forward ones from left to right, and under each the backward ones of its rule. */
-function placed(nodes) {
-  const columns = new Map();
-  nodes
-    .filter((node) => !node.name.startsWith("grad/"))
-    .forEach((node, i) => {
-      columns.set(node.name, { x: 30 + i * COLUMN, rows: 0 });
-    });
+/**
+ * Nodes in columns: the forward ones from left to right, and under each the backward ones of its rule. What sums up the
+ * gradients of a value stands under the node that wrote it.
+ */
+function placed(nodes, forward) {
+  const columns = forward.map(() => 0);
+  const column = new Map();
+  const columnOf = (node) => {
+    const own = forward.findIndex(({ name }) => name === node.name.replace(/^grad\//, "").replace(/\/.*$/, ""));
+    if (own >= 0) return own;
+    return (
+      Math.min(...node.inputs.map((name) => column.get(nodes.find(({ outputs }) => outputs.includes(name))) ?? 1)) - 1
+    );
+  };
   return new Map(
     nodes.map((node) => {
-      const column = columns.get(node.name.replace(/^grad\//, "").replace(/\/.*$/, "")) ?? columns.get("loss");
-      const backward = node.name.startsWith("grad/") || !columns.has(node.name);
-      const y = backward ? 170 + column.rows++ * ROW : 60;
-      return [node, { x: column.x, y, backward }];
+      const backward = !forward.some(({ name }) => name === node.name);
+      const at = columnOf(node);
+      column.set(node, at);
+      return [node, { x: 30 + at * COLUMN, y: backward ? 170 + columns[at]++ * ROW : 60, backward }];
     }),
   );
 }
 
-function picture(nodes, title, shift) {
-  const places = placed(nodes);
+function picture(nodes, forward, title, shift) {
+  const places = placed(nodes, forward);
   const writer = new Map(nodes.flatMap((node) => node.outputs.map((name) => [name, node])));
   const arrows = nodes.flatMap((node) =>
     [...new Set(node.inputs)].flatMap((name) => {
@@ -82,11 +88,12 @@ function picture(nodes, title, shift) {
 }
 
 const before = model();
-const { model: after, gradients } = differentiate(before, { loss: "loss", wrt: ["w"] });
-const inside = picture(before.graph.nodes, "before: loss = mean (tanh(x·w) − t)²", 0);
+const { model: after } = differentiate(before, { loss: "loss", wrt: ["w"] });
+const inside = picture(before.graph.nodes, before.graph.nodes, "before: loss = mean (tanh(x·w) − t)²", 0);
 const whole = picture(
   after.graph.nodes,
-  `after: the same, and “${gradients.get("w").replace(/^.*\//, "")}”, the gradient by w`,
+  before.graph.nodes,
+  "after: the same, and what the loss gains by w",
   inside.height + 20,
 );
 const [width, height] = [30 + 5 * COLUMN, inside.height + whole.height + 50];
