@@ -60,7 +60,7 @@ export interface Panel {
 }
 
 /** Bytes of a weight that are looked at together. */
-const PANEL_BYTES = 2 ** 22;
+const PANEL_BYTES = 2 ** 21;
 
 /**
  * The matrix in panels of a few megabytes, whole blocks each, whatever its size. A panel's numbers are overwritten by the

@@ -2,8 +2,10 @@ import type { Dataset } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import { int } from "../ir/attrs.ts";
 import { edit } from "../ir/edit.ts";
-import type { Model } from "../ir/graph.ts";
+import type { Model, ValueInfo } from "../ir/graph.ts";
 import { float32s, int64s, type Tensor } from "../ir/tensor.ts";
+import { withOutputs } from "../measure/compare.ts";
+import { solveDefinite } from "../numeric/cholesky.ts";
 import { inferModel } from "../ops/infer.ts";
 import { openSession } from "../runtime/index.ts";
 import { type Grid, type Matrix, panelsOf, type RoundedMatrix, type Rounding, transpose } from "./blocks.ts";
@@ -24,7 +26,8 @@ const MOST_BYTES = 2 ** 31;
 
 /**
  * Rounds the matrices of a model's products by {@link gptq}, in the order in which they are computed: the inputs of each are
- * measured on a model in which everything before it is rounded already. The sums of x·xᵀ are computed inside the graph.
+ * measured on a model in which everything before it is rounded already, and what that did to them is made good as far as
+ * the matrix can. The sums of x·xᵀ are computed inside the graph.
  * Takes a run over the examples for every few inputs.
  */
 export async function roundBySecondOrder(
@@ -37,12 +40,13 @@ export async function roundBySecondOrder(
   const rounded = new Map<string, RoundedMatrix>();
   let now = model;
   for (const [done, group] of groups.entries()) {
-    const hessians = await measureHessians(now, group, options);
+    const measured = await measureInputs(model, now, group, options);
     const e = edit(now.graph);
     for (const { input, matrix } of group) {
       if (rounded.has(matrix.name)) continue;
-      const weights = await rowsOf(matrix);
-      const result = gptq(weights, matrix.rows, matrix.columns, hessians.get(input)!, grid, rounding, options);
+      const { hessian, cross } = measured.get(input)!;
+      const weights = corrected(await rowsOf(matrix), matrix.columns, hessian, cross, options.damping ?? 0.01);
+      const result = gptq(weights, matrix.rows, matrix.columns, hessian, grid, rounding, options);
       rounded.set(matrix.name, result);
       e.setWeight(matrix.name, restored(matrix, result, grid));
     }
@@ -65,53 +69,105 @@ function groupsOf(model: Model, names: ReadonlySet<string>): readonly (readonly 
   return [...byInput.values()];
 }
 
-/** Σ x·xᵀ over all examples, of the inputs of products, by their names. */
-async function measureHessians(
-  model: Model,
+/** What was measured of one value over all examples, [columns, columns] each. */
+interface Measured {
+  /** Σ x·xᵀ of the value where everything before it is rounded. */
+  readonly hessian: Float64Array;
+  /** Σ e·xᵀ, e being the value as it is in float. */
+  readonly cross: Float64Array;
+}
+
+/** Measures the inputs of products, by their names, in a model that is rounded in part, beside the float one. */
+async function measureInputs(
+  float: Model,
+  now: Model,
   products: readonly Product[],
   { data, ...options }: SecondOrderOptions,
-): Promise<ReadonlyMap<string, Float64Array>> {
+): Promise<ReadonlyMap<string, Measured>> {
   const sizes = new Map(products.map(({ input, matrix }) => [input, matrix.columns]));
-  for (const [input, size] of sizes)
-    if (8 * size * size > MOST_BYTES)
-      throw new MinnowError(`Its ${size} columns make a Hessian of ${8 * size * size} bytes.`, {
-        code: "quantize/too-large",
-        at: `value "${input}"`,
-        mend: "Use the method kQuant or mse, which need none.",
-      });
-  const sums = new Map([...sizes].map(([input, size]) => [input, new Float64Array(size * size)]));
-  const { model: measuring, outputs } = withProducts(model, sizes);
-  const session = await openSession(measuring, options.threads === undefined ? {} : { threads: options.threads });
+  for (const [input, size] of sizes) if (8 * size * size > MOST_BYTES) throw tooLarge(input, size);
+  const room = (size: number) => ({ hessian: new Float64Array(size * size), cross: new Float64Array(size * size) });
+  const sums = new Map([...sizes].map(([input, size]) => [input, room(size)]));
+  const threads = options.threads === undefined ? {} : { threads: options.threads };
+  const { model: measuring, watched } = withProducts(now, sizes);
+  const exact = await openSession(withOutputs(float, [...sizes.keys()]), threads);
+  const session = await openSession(measuring, threads);
   try {
-    const each = Math.max(...numbersOf(model, [...sizes.keys()]));
+    const each = Math.max(...numbersOf(float, [...sizes.keys()]));
     const { signal, batch } = options;
     const batching = { ...(signal && { signal }), ...(batch && { batch }) };
-    for await (const { feeds } of calibrationBatches(model, each, data, batching)) {
-      const results = await session.run(feeds, [...outputs.values()]);
-      for (const [input, output] of outputs) add(sums.get(input)!, results[output]!.data as Float32Array);
+    for await (const { feeds } of calibrationBatches(float, each, data, batching)) {
+      const values = await exact.run(feeds, [...sizes.keys()]);
+      const given = Object.fromEntries(watched.map(({ input, given }) => [given, values[input]!]));
+      const results = await session.run({ ...feeds, ...given });
+      for (const { input, hessian, cross } of watched) {
+        add(sums.get(input)!.hessian, results[hessian]!.data as Float32Array);
+        add(sums.get(input)!.cross, results[cross]!.data as Float32Array);
+      }
     }
   } finally {
+    await exact.close();
     await session.close();
   }
   return sums;
 }
 
+const tooLarge = (input: string, size: number): MinnowError =>
+  new MinnowError(`Its ${size} columns make a Hessian of ${8 * size * size} bytes.`, {
+    code: "quantize/too-large",
+    at: `value "${input}"`,
+    mend: "Use the method kQuant or mse, which need none.",
+  });
+
 function add(sum: Float64Array, more: Float32Array): void {
   for (let i = 0; i < sum.length; i++) sum[i]! += more[i]!;
 }
 
-/** The model with xᵀ·x of some values as its outputs. */
+/** The model with both sums of some values as its outputs; it is given each value as it is in float. */
 function withProducts(model: Model, sizes: ReadonlyMap<string, number>) {
   const e = edit(model.graph);
-  const outputs = new Map<string, string>();
-  for (const [input, size] of sizes) {
-    const [rows] = e.add({ op: "Reshape", inputs: [input, e.weight("minnow.rows", int64s([-1, size]))] });
-    const output = e.fresh(`minnow.hessian.${outputs.size}`);
-    e.add({ op: "Gemm", inputs: [rows!, rows!], outputs: [output], attrs: { transA: int(1) } });
-    outputs.set(input, output);
-  }
-  e.setOutputs([...outputs.values()].map((name) => ({ name })));
-  return { model: { ...model, graph: e.done() }, outputs };
+  const rows = (name: string, size: number) =>
+    e.add({ op: "Reshape", inputs: [name, e.weight("minnow.rows", int64s([-1, size]))] })[0]!;
+  const watched = [...sizes].map(([input, size], i) => {
+    const names = { given: `minnow.exact.${i}`, hessian: `minnow.hessian.${i}`, cross: `minnow.cross.${i}` };
+    const [own, exact] = [rows(input, size), rows(names.given, size)];
+    e.add({ op: "Gemm", inputs: [own, own], outputs: [names.hessian], attrs: { transA: int(1) } });
+    e.add({ op: "Gemm", inputs: [exact, own], outputs: [names.cross], attrs: { transA: int(1) } });
+    return { input, ...names };
+  });
+  const floats = ({ given }: { given: string }): ValueInfo => ({
+    name: given,
+    type: { kind: "tensor", dtype: "float32" },
+  });
+  e.setInputs([...model.graph.inputs, ...watched.map(floats)]);
+  e.setOutputs(watched.flatMap(({ hessian, cross }) => [{ name: hessian }, { name: cross }]));
+  return { model: { ...model, graph: e.done() }, watched };
+}
+
+/**
+ * The matrix that gives, on inputs that are wrong already, what the given one gives on exact ones, as nearly as a matrix
+ * can: (W·cross + λ·W)·(hessian + λ)⁻¹. Source: Li et al., "GPTAQ: Efficient Finetuning-Free Quantization for Asymmetric
+ * Calibration", arXiv 2504.02692.
+ */
+function corrected(
+  weights: Float32Array,
+  columns: number,
+  hessian: Float64Array,
+  cross: Float64Array,
+  damping: number,
+): Float32Array {
+  let trace = 0;
+  for (let i = 0; i < columns; i++) trace += hessian[i * columns + i]!;
+  const added = trace === 0 ? 1 : (damping * trace) / columns;
+  const left = hessian.slice();
+  for (let i = 0; i < columns; i++) left[i * columns + i]! += added;
+  const right = Float64Array.from(weights, (value) => added * value);
+  for (let row = 0; row < weights.length; row += columns)
+    for (let k = 0; k < columns; k++) {
+      const value = weights[row + k]!;
+      for (let j = 0; j < columns; j++) right[row + j]! += value * cross[k * columns + j]!;
+    }
+  return Float32Array.from(solveDefinite(left, right, columns));
 }
 
 /** The whole matrix, row by row. */

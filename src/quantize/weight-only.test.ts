@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { arrays } from "../data/index.ts";
 import {
   float32s,
   type Graph,
@@ -152,6 +153,40 @@ describe("Weights in blocks", () => {
     expect(await of({ symmetric: false, method: "hqq" })).toBeGreaterThan(asymmetric - 0.5);
   });
 
+  it("are rounded so that errors cancel on examples, with GPTQ, and say what it needs", async () => {
+    const examples = 256;
+    const seeds = noise(examples * 12, 1);
+    const mix = noise(12 * 96, 1);
+    const values = Float32Array.from({ length: examples * 96 }, (_, i) => {
+      const row = Math.floor(i / 96);
+      return mix.subarray((i % 96) * 12, (i % 96) * 12 + 12).reduce((sum, m, k) => sum + m * seeds[row * 12 + k]!, 0);
+    });
+    const data = arrays({ x: { x: { dtype: "float32", shape: [examples, 96], data: values } } });
+    const float = modelOf(
+      [
+        node("MatMul", ["x", "w"], "a"),
+        node("Tanh", ["a"], "t"),
+        node("Gemm", ["t", "v", "b"], "y", { transB: int(1) }),
+      ],
+      { w: tensor(96, 64), v: tensor(48, 64), b: tensor(48) },
+    );
+    const feeds = { x: { dtype: "float32" as const, shape: [examples, 96], data: values } };
+    const exact = await outputOf(float, feeds);
+    const of = async (options: QuantizeWeightsOptions) =>
+      sqnr(
+        exact,
+        await outputOf((await quantizeWeights({ accuracyLevel: 0, bits: 3, ...options }).run(float)).model, feeds),
+      );
+    for (const quantFormat of ["QOperator", "QDQ"] as const) {
+      const nearest = await of({ quantFormat, method: "mse" });
+      expect(await of({ quantFormat, gptq: true, data })).toBeGreaterThan(nearest + 4);
+      expect(await of({ quantFormat, gptq: true, actOrder: false, symmetric: false, data })).toBeGreaterThan(
+        nearest + 4,
+      );
+    }
+    expect(() => quantizeWeights({ gptq: true })).toThrow(expect.objectContaining({ code: "quantize/no-data" }));
+  });
+
   it("stay one where several nodes read them, a table and the matrix it is tied to among them", async () => {
     const tied = modelOf(
       [
@@ -239,7 +274,7 @@ describe("Weights in blocks", () => {
   });
 
   it("of large models are read in pieces, when the result is written", async () => {
-    const [rows, columns] = [4096, 40_000];
+    const [rows, columns] = [1024, 40_000];
     let [reads, most] = [0, 0];
     const weight: Tensor = {
       ...lazyTensor("float32", [rows, columns], async () => new Uint8Array(0)),
@@ -250,7 +285,7 @@ describe("Weights in blocks", () => {
       },
     };
     const { model } = await quantizeWeights().run(
-      modelOf([node("MatMul", ["x", "w"], "y")], { w: weight }, floats(4096)),
+      modelOf([node("MatMul", ["x", "w"], "y")], { w: weight }, floats(1024)),
     );
     expect(reads).toBe(0);
     const levels = model.graph.weights.get("w_q4")!;

@@ -59,7 +59,7 @@ export interface QuantizeWeightsOptions extends CalibrateOptions {
 /** Smaller weights stay as they are. */
 const LEAST_ELEMENTS = 512;
 /** Results that are kept as long as they are no more than this together; others are computed when they are written. */
-const KEPT_BYTES = 2 ** 26;
+const KEPT_BYTES = 2 ** 24;
 const TABLES = { nf4: NF4, fp4: FP4 };
 const MICROSOFT = "com.microsoft";
 

@@ -1,4 +1,4 @@
-import { inverseFactor } from "../../numeric/cholesky.ts";
+import { inverseFactor, solveDefinite } from "../../numeric/cholesky.ts";
 import { type Grid, type RoundedMatrix, type Rounding, roomFor } from "../blocks.ts";
 
 /** Options of {@link gptq}. */
@@ -15,7 +15,8 @@ const TOGETHER = 16;
 /**
  * Rounds the columns of a matrix one after the other, and after each takes its error, as far as the inputs let it, out of
  * the columns that are still to come. `hessian` [columns, columns] is the sum of x·xᵀ over the inputs. Scales and zero
- * points are those of `rounding` on the matrix as it came (static groups), so that the order of the columns is free.
+ * points are those of `rounding` on the matrix as it came (static groups), so that the order of the columns is free; at the
+ * end scales are fitted to the levels.
  * Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers",
  * arXiv 2210.17323; act-order and static groups from its code.
  */
@@ -35,7 +36,48 @@ export function gptq(
   const factor = inverseFactor(ordered(hessian, order, columns, damping), columns);
   for (let row = 0; row < rows; row += TOGETHER)
     compensate(weights, rounded, row, Math.min(rows, row + TOGETHER), { order, factor, grid });
+  for (let row = 0; row < rows; row++) refit(weights, rounded, row, hessian, grid.blockSize);
   return rounded;
+}
+
+/** Sets the scales of a row to those with the least squared error of the outputs for the levels it has. */
+function refit(
+  weights: Float32Array,
+  { columns, blocks, levels, scales, zeroPoints }: RoundedMatrix,
+  row: number,
+  hessian: Float64Array,
+  blockSize: number,
+): void {
+  const own = Float64Array.from({ length: columns }, (_, i) => {
+    return levels[row * columns + i]! - zeroPoints[row * blocks + Math.floor(i / blockSize)]!;
+  });
+  const products = new Float64Array(blocks * blocks);
+  const targets = new Float64Array(blocks);
+  const parts = new Float64Array(blocks);
+  for (let i = 0; i < columns; i++) {
+    if (own[i] === 0) continue;
+    const line = hessian.subarray(i * columns, (i + 1) * columns);
+    parts.fill(0);
+    let target = 0;
+    for (let j = 0; j < columns; j++) {
+      parts[(j / blockSize) | 0]! += line[j]! * own[j]!;
+      target += line[j]! * weights[row * columns + j]!;
+    }
+    const block = (i / blockSize) | 0;
+    for (let b = 0; b < blocks; b++) products[block * blocks + b]! += own[i]! * parts[b]!;
+    targets[block]! += own[i]! * target;
+  }
+  let trace = 0;
+  for (let b = 0; b < blocks; b++) trace += products[b * blocks + b]!;
+  if (trace === 0) return;
+  // A block that no input reaches keeps its scale.
+  const held = 1e-6 * (trace / blocks);
+  for (let b = 0; b < blocks; b++) {
+    products[b * blocks + b]! += held;
+    targets[b]! += held * scales[row * blocks + b]!;
+  }
+  const found = solveDefinite(products, targets, blocks);
+  for (let b = 0; b < blocks; b++) if (scales[row * blocks + b] !== 0) scales[row * blocks + b] = found[b]!;
 }
 
 /** Rounds every block by itself. */
