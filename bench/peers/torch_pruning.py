@@ -73,7 +73,7 @@ def cut(model: torch.nn.Module, x: torch.Tensor) -> dict:
 
 def peer(name: str) -> dict:
     torch.manual_seed(0)
-    make = lambda: getattr(tv, name)(weights=None, **({"init_weights": True} if name in ("googlenet", "inception_v3") else {})).eval()
+    make = lambda: getattr(tv, name)(weights=None, **({"init_weights": True, "aux_logits": False} if name in ("googlenet", "inception_v3") else {})).eval()
     x = torch.randn(1, 3, 299, 299) if name == "inception_v3" else torch.randn(1, 3, 224, 224)
     found: dict = {}
     try:

@@ -8,6 +8,7 @@ import { type Derivation, derive } from "./derive.ts";
 import { bitsOf, isLowest, type Lowest, lowestOf } from "./lowest.ts";
 import { matricesOf, type WeightMatrix } from "./matrices.ts";
 import { prepared } from "./prepare.ts";
+import { reestimate } from "./reestimate.ts";
 import { type Amount, sparseGpt } from "./sparsegpt.ts";
 
 /**
@@ -33,6 +34,8 @@ export interface SparsePruningOptions extends MeasureData {
   readonly scope?: "global" | "layer" | "row";
   /** Layers or weights that stay, by name; `*` stands for anything. */
   readonly ignoredLayers?: readonly string[];
+  /** Measures the statistics of normalizations again, on `data`; default where there is data. */
+  readonly reestimate?: boolean;
 }
 
 /**
@@ -96,7 +99,10 @@ async function sparsified(given: Model, amount: Amount, options: SparsePruningOp
   for (const matrix of rest) e.setWeight(matrix.weight, await work.first(matrix, bound));
   const share = "of" in amount ? 1 - amount.keep / amount.of : amount.sparsity;
   const what = `Set ${Math.round(100 * share)} % of the numbers of ${matrices.length} weights to 0.`;
-  return { model: { ...d.model, graph: e.done() }, changes: [...base.changes, { what, at: "model" }] };
+  const sparse = { ...d.model, graph: e.done() };
+  const changes = [...base.changes, { what, at: "model" }];
+  if (!(options.reestimate ?? options.data !== undefined)) return { model: sparse, changes };
+  return { model: (await reestimate(sparse, options)).model, changes };
 }
 
 /** Whether every column is a feature of its own, and few enough for their products to fit. */
