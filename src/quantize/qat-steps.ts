@@ -1,7 +1,7 @@
 import { int } from "../ir/attrs.ts";
 import type { GraphEdit } from "../ir/edit.ts";
 import { float32s, int64s } from "../ir/tensor.ts";
-import { LEAST_SCALE, roundEven } from "./affine.ts";
+import { LEAST_SCALE } from "./affine.ts";
 import type { Parts } from "./weights.ts";
 
 /** The name of the weight that holds all learned step sizes. */
@@ -79,22 +79,15 @@ const rootOf = ({ sharing, top }: LearnedSteps): number => Math.fround((Math.max
 
 const listOf = ({ first }: LearnedSteps): number[] => (typeof first === "number" ? [first] : Array.from(first));
 
-/** Shares of the largest magnitude that are tried as what the top level stands for. */
-const SHARES = Array.from({ length: 33 }, (_, i) => 1 - i / 50);
-
 /**
- * The symmetric steps with the least squared error, among those that put the top level at or below the largest magnitude of the
- * channel; the latter itself where `top` is large. Channels of zeros get 1. Source: Choukroun et al., arXiv 1902.06822.
+ * The steps that put the top level at the largest magnitude of each channel; 1 for a channel of zeros. Steps of least squared
+ * error, which cut large weights off, shrink what every layer puts out a little, and in a deep net that adds up.
  */
-export function bestSteps(values: Float32Array, { channels, channelOf }: Parts, top: number): Float32Array {
-  const members = Array.from({ length: channels }, (): number[] => []);
-  for (const [i, value] of values.entries()) members[channelOf(i)]?.push(value);
-  return Float32Array.from(members, (channel) => {
-    const largest = channel.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    if (largest === 0) return 1;
-    const error = (step: number) =>
-      channel.reduce((sum, v) => sum + (v - step * Math.max(-top - 1, Math.min(top, roundEven(v / step)))) ** 2, 0);
-    const tried = SHARES.map((share) => (share * largest) / top).map((step) => ({ step, error: error(step) }));
-    return tried.reduce((best, next) => (next.error < best.error ? next : best)).step;
-  });
+export function widestSteps(values: Float32Array, { channels, channelOf }: Parts, top: number): Float32Array {
+  const largest = new Float32Array(channels);
+  for (const [i, value] of values.entries()) {
+    const c = channelOf(i);
+    largest[c] = Math.max(largest[c] as number, Math.abs(value));
+  }
+  return largest.map((value) => (value === 0 ? 1 : value / top));
 }

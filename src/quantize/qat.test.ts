@@ -169,7 +169,7 @@ describe("Before training", () => {
   it.for(forms)("the model is close to the float one: %o", async (form) => {
     const float = mobile();
     const { outputs } = await compare(float, await aware(form, float), data);
-    const narrow = form.weightType === "int4" ? (form.learnScales === false ? 8 : 10) : 25;
+    const narrow = form.weightType === "int4" ? 8 : 25;
     expect(Math.min(...outputs.map(({ sqnr }) => sqnr))).toBeGreaterThan(narrow);
   });
 

@@ -11,7 +11,7 @@ import { numbersOf } from "./calibrate.ts";
 import { type Corrections, insertQuantization } from "./insert.ts";
 import { oneOf } from "./options.ts";
 import { type Contraction, type Plan, planOf } from "./plan.ts";
-import { bestSteps, type LearnedSteps, StepSizes } from "./qat-steps.ts";
+import { type LearnedSteps, StepSizes, widestSteps } from "./qat-steps.ts";
 import { rangesBy } from "./ranges.ts";
 import { checkCalibration, statisticsFor } from "./static.ts";
 import type { QuantizeStaticOptions } from "./types.ts";
@@ -36,8 +36,8 @@ export interface QuantizationAwareOptions
   /** Default `int8`. `int4`: levels −8 … 7, opset 21; activations stay in 8 bits. */
   readonly weightType?: "int8" | "int4";
   /**
-   * Whether step sizes are learned with the weights (LSQ), which start where the squared error is least. Otherwise those of
-   * weights follow the largest magnitude of each channel, and those of activations stay as calibrated. Default true.
+   * Whether step sizes are learned with the weights (LSQ). Otherwise those of weights follow the largest magnitude of each
+   * channel as it changes, so that none is cut off, and those of activations stay as calibrated. Default true.
    */
   readonly learnScales?: boolean;
 }
@@ -215,7 +215,7 @@ async function stepsOf(
   top: number,
   least: number,
 ): Promise<LearnedSteps> {
-  const first = bestSteps(await finiteFloats(name, tensor), partsOf(tensor.shape, axis), top);
+  const first = widestSteps(await finiteFloats(name, tensor), partsOf(tensor.shape, axis), top);
   const sharing = elements(tensor.shape) / first.length;
   return { first: axis === undefined ? (first[0] as number) : first, least, top, sharing };
 }
