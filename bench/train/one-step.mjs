@@ -1,4 +1,4 @@
-/** Runs a training step of a net for each line on stdin, and says how long it took: `node one-step.mjs NET THREADS`. */
+/** Runs a training step of a net for each line on stdin, and says how long it took: `node one-step.mjs NET THREADS [recompute]`. */
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { costOf } from "../../dist/measure/index.js";
@@ -6,7 +6,7 @@ import { openSession } from "../../dist/runtime/index.js";
 import { bindSizes, crossEntropy, openStepper, readyToTrain, sgd, trainingStep } from "../../dist/train/index.js";
 import { NETS } from "./nets.mjs";
 
-const [name, threads] = process.argv.slice(2);
+const [name, threads, recompute] = process.argv.slice(2);
 const peakMB = () => Number(/VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) / 1024;
 
 /** The best rate of a product of 1024² matrices, in GFLOP/s. */
@@ -40,7 +40,12 @@ async function steps({ batch, classes, length, make }) {
   const { model } = await readyToTrain(make());
   const sizes = new Map(length === undefined ? [] : [["T", length]]);
   const bound = await bindSizes(model, batch, sizes);
-  const step = trainingStep(bound, { loss: crossEntropy(), optimizer: sgd({ momentum: 0.9 }), batch });
+  const step = trainingStep(bound, {
+    loss: crossEntropy(),
+    optimizer: sgd({ momentum: 0.9 }),
+    batch,
+    recompute: recompute !== undefined,
+  });
   const stepper = await openStepper(step, { threads: Number(threads) });
   let seed = 1;
   const next = () => (seed = (seed * 16807) % 2147483647) / 2147483647;

@@ -1,6 +1,7 @@
 /**
  * One training step (forward, backward, SGD with momentum), beside PyTorch: the same nets, batches and threads, one process
  * each, taking turns step by step. Times are the smallest of all turns; memory is the peak of a process of its own.
+ * `recompute` is Minnow computing activations again in the backward pass.
  *
  *     npm run build && PYTHON=venv/bin/python node bench/train/step.mjs [NET …] [--threads 1,2] [--turns 10] [--compile]
  *
@@ -52,6 +53,7 @@ for (const threads of values.threads.split(",").map(Number))
   for (const net of positionals.length > 0 ? positionals : Object.keys(NETS)) {
     const all = {
       minnow: stepper(process.execPath, [at("one-step.mjs"), net, String(threads)], threads),
+      recompute: stepper(process.execPath, [at("one-step.mjs"), net, String(threads), "recompute"], threads),
       ...Object.fromEntries(
         peers.map((form) => [form, stepper(python, [at("../peers/train_step.py"), net, form], threads)]),
       ),
