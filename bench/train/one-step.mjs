@@ -48,7 +48,10 @@ async function steps({ batch, classes, length, make }) {
   });
   const stepper = await openStepper(step, { threads: Number(threads) });
   let seed = 1;
-  const next = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  const next = () => {
+    seed = (seed * 16807) % 2147483647;
+    return seed / 2147483647;
+  };
   const feeds = Object.fromEntries(
     step.feeds.map(({ name, dtype, shape }) => {
       const count = shape.reduce((a, b) => a * b, 1);
