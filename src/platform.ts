@@ -22,9 +22,12 @@ export const openPath = async (path: string | URL): Promise<Source> => noFiles(p
 /** Starts an atomic write to a path. */
 export const createSink = async (path: string): Promise<Sink> => noFiles(path);
 
-/** ONNX Runtime for a target; a page has the web build only. */
-export async function loadEngine(_target: "node" | "wasm" | "webgpu"): Promise<Engine> {
-  return (await import("onnxruntime-web")) as unknown as Engine;
+/**
+ * ONNX Runtime for a target; a page has the web builds only. The first one brings an older WebGPU backend in JavaScript, which
+ * gets gradients of convolutions wrong.
+ */
+export async function loadEngine(target: "node" | "wasm" | "webgpu"): Promise<Engine> {
+  return target === "webgpu" ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web");
 }
 
 /** Bytes after brotli; a page has no encoder for it. */

@@ -9,18 +9,7 @@ const biasGradient = (g: Backward, dy: string): string => g.sum(dy, [0, ...spati
 /** The kernel [M, C/g, …k] with its taps turned round and the channels of each group swapped: [C, M/g, …k]. */
 function turned(g: Backward, w: string, group: number): string {
   const [filters, each, ...kernel] = g.shape(w) as [number, number, ...number[]];
-  const axes = spatialAxes(kernel.length).filter((axis) => g.shape(w)[axis] !== 1);
-  const back =
-    axes.length === 0
-      ? w
-      : g.slice(
-          w,
-          axes.map(() => -1),
-          axes.map(() => -(2 ** 31)),
-          axes,
-          axes.map(() => -1),
-        );
-  const grouped = g.reshape(back, [group, filters / group, each, ...kernel]);
+  const grouped = g.reshape(backwards(g, w), [group, filters / group, each, ...kernel]);
   const swapped =
     each === 1 && filters === group
       ? grouped
@@ -28,15 +17,52 @@ function turned(g: Backward, w: string, group: number): string {
   return g.reshape(swapped, [group * each, filters / group, ...kernel]);
 }
 
+/** The kernel with its taps in the opposite order. */
+function backwards(g: Backward, w: string): string {
+  const [filters, each, ...kernel] = g.shape(w) as [number, number, ...number[]];
+  const axes = spatialAxes(kernel.length).filter((axis) => g.shape(w)[axis] !== 1);
+  if (axes.length === 0) return w;
+  const along = (value: number) => axes.map(() => value);
+  if (!g.portable) return g.slice(w, along(-1), along(-(2 ** 31)), axes, along(-1));
+  // WebGPU's Slice drops the first element where it goes backwards.
+  const order = g.ints([...Array(elements(kernel)).keys()].reverse());
+  const flat = g.reshape(w, [filters, each, elements(kernel)]);
+  return g.reshape(g.op("Gather", [flat, order], { axis: int(2) }), g.shape(w));
+}
+
+/** A value with `stride − 1` zeros between neighbours, and without what negative pads take off its sides. */
+function stretched(
+  g: Backward,
+  dy: string,
+  strides: readonly number[],
+  begin: readonly number[],
+  end: readonly number[],
+) {
+  const [batch, channels, ...out] = g.shape(dy) as [number, number, ...number[]];
+  const apart = g.reshape(dy, [batch, channels, ...out.flatMap((size) => [size, 1])]);
+  const none = Array<number>(2 + 2 * out.length).fill(0);
+  const wide = g.pad(apart, [...none, 0, 0, ...strides.flatMap((stride) => [0, stride - 1])]);
+  const sizes = out.map((size, i) => size * (strides[i] as number));
+  const starts = begin.map((b) => Math.max(0, -b));
+  const ends = sizes.map((size, i) => size - (strides[i] as number) + 1 - Math.max(0, -(end[i] as number)));
+  return g.slice(g.reshape(wide, [batch, channels, ...sizes]), starts, ends, spatialAxes(out.length));
+}
+
 /**
  * The gradient by what was convolved: each position gets back what it gave, dX = Σ_taps Wᵀ dY. At stride 1 that is a
- * convolution with the turned kernel (faster), else a transposed one.
+ * convolution with the turned kernel (faster), else a transposed one; on WebGPU, whose transposed one is wrong with groups,
+ * the first over dY with zeros between its positions.
  */
 export function inputGradient(g: Backward, dy: string, w: string, s: Slide, group: number): string {
   const begin = s.begin.map((b, i) => ((s.kernel[i] as number) - 1) * (s.dilations[i] as number) - b);
   const end = s.end.map((e, i) => ((s.kernel[i] as number) - 1) * (s.dilations[i] as number) - e);
-  if (s.strides.every((stride) => stride === 1) && [...begin, ...end].every((pad) => pad >= 0))
-    return g.op("Conv", [dy, turned(g, w, group)], { ...slideAttrs({ ...s, begin, end }), group: int(group) });
+  const plain = s.strides.every((stride) => stride === 1) && [...begin, ...end].every((pad) => pad >= 0);
+  if (plain || g.portable) {
+    const given = plain ? dy : stretched(g, dy, s.strides, begin, end);
+    const [strides, before] = [s.strides.map(() => 1), begin.map((pad) => Math.max(0, pad))];
+    const attrs = slideAttrs({ ...s, strides, begin: before, end });
+    return g.op("Conv", [given, turned(g, w, group)], { ...attrs, group: int(group) });
+  }
   return g.op("ConvTranspose", [dy, w], {
     ...slideAttrs(s),
     output_padding: ints(s.end.map((e) => Math.max(0, -e))),

@@ -45,12 +45,15 @@ export class Emitter {
   readonly #regrouped: Map<string, string>;
   /** Put in front of the names of nodes made from here on. */
   near = "";
+  /** Whether to emit only what ONNX Runtime's WebGPU backend runs as well: no batch statistics, no places of maxima. */
+  portable: boolean;
 
   /** `facts` are those of the graph's values; what is made is added to them. */
   constructor(edit: GraphEdit, facts: Map<string, Fact>, opsets: ReadonlyMap<string, number>, like?: Emitter) {
     this.edit = edit;
     this.#facts = facts;
     this.opsets = opsets;
+    this.portable = like?.portable ?? false;
     this.#constants = like === undefined ? new Map() : like.#constants;
     this.#made = like === undefined ? new Map() : like.#made;
     this.#stretches = like === undefined ? new Map() : like.#stretches;

@@ -2,7 +2,10 @@ import { int, string } from "../ir/attrs.ts";
 import { elements } from "../ir/tensor.ts";
 import { inputGradient } from "./conv.grad.ts";
 import type { Backward, Gradients } from "./gradient.ts";
-import { type Slide, slideAttrs, slideOf, spatialAxes } from "./slide.grad.ts";
+import { padded, type Slide, slideAttrs, slideOf, spatialAxes, tapped, taps } from "./slide.grad.ts";
+
+/** Stands around pictures for what is never the largest. */
+const LOWEST = -3.4e38;
 
 const slideOfPool = (g: Backward): Slide =>
   slideOf(
@@ -17,6 +20,29 @@ function spread(g: Backward, dy: string, s: Slide): string {
   const channels = g.shape(g.y)[1] as number;
   const ones = g.expand(g.scalar(1, g.dtype(dy)), [channels, 1, ...s.kernel]);
   return inputGradient(g, dy, ones, s, channels);
+}
+
+/** The gradient of MaxPool by comparing: at each tap what is the largest, and was at no tap before, gets the window's gradient. */
+function tapByTap(g: Backward, x: string, s: Slide): string {
+  const [channels, ...out] = g.shape(g.y).slice(1) as [number, ...number[]];
+  const batch = g.shape(x)[0] as number;
+  const all = taps(s.kernel);
+  const wide = padded(g, x, s, LOWEST);
+  let left: string | undefined;
+  const given = all.map((tap) => {
+    const largest = g.mask(g.is("Equal", tapped(g, wide, s, tap, out), g.y), x);
+    const first = left === undefined ? largest : g.mul(largest, left);
+    left = left === undefined ? g.sub(1, first) : g.sub(left, first);
+    return g.reshape(g.mul(g.dy, first), [batch, channels, 1, ...out]);
+  });
+  const ones = all.flatMap((_, i) => all.map((_, k) => Number(i === k)));
+  const places = g.constant(g.dtype(x), [1, all.length, 1, ...s.kernel], ones);
+  const kernel = g.reshape(g.expand(places, [channels, all.length, 1, ...s.kernel]), [
+    channels * all.length,
+    1,
+    ...s.kernel,
+  ]);
+  return inputGradient(g, g.reshape(g.concat(given, 2), [batch, channels * all.length, ...out]), kernel, s, channels);
 }
 
 /** Of how many elements each position is the average, [1, 1, …out]: the same for every example and channel. */
@@ -60,6 +86,7 @@ export const poolGradients: Gradients = {
   MaxPool: (g) => {
     const x = g.x[0] as string;
     const s = slideOfPool(g);
+    if (g.portable) return [tapByTap(g, x, s)];
     const ceil = g.int("ceil_mode", 0) === 1;
     const [, places] = g.ops("MaxPool", [x], 2, { ...slideAttrs(s), ...(ceil && { ceil_mode: int(1) }) }) as [
       string,

@@ -78,6 +78,19 @@ function placesOf(s: Slide, sizes: readonly number[], out: readonly number[]): F
   return values;
 }
 
+/** y = scale · (x − mean) / √(variance + ε) + bias by the batch, of [N, C, …]; then mean and variance, [C] both. */
+function normalized(g: Emitter, x: string, [scale, bias]: readonly [string, string], epsilon: number): string[] {
+  const channels = g.shape(x)[1] as number;
+  const others = [...g.shape(x).keys()].filter((axis) => axis !== 1);
+  const each = (value: string) => g.reshape(value, [channels, ...others.slice(1).map(() => 1)]);
+  const mean = g.mean(x, others);
+  const centred = g.sub(x, mean);
+  const variance = g.mean(g.mul(centred, centred), others);
+  const factor = g.div(each(scale), g.op("Sqrt", [g.add(variance, epsilon)]));
+  const y = g.add(g.mul(centred, factor), each(bias));
+  return [y, g.reshape(mean, [channels]), g.reshape(variance, [channels])];
+}
+
 /** How operators are trained, where that is not how they infer, or not how they infer fastest. */
 const TRAINING: Readonly<Record<string, TrainingForm>> = {
   // Normalizes by the batch; running ← μ·running + (1 − μ)·batch, the variance of n elements times n / (n − 1) as in PyTorch
@@ -87,12 +100,17 @@ const TRAINING: Readonly<Record<string, TrainingForm>> = {
     const channels = g.shape(x)[1] as number;
     const count = g.size(x) / channels;
     const momentum = floatAttr(node, "momentum", 0.9);
-    const attrs = { epsilon: float(floatAttr(node, "epsilon", 1e-5)), momentum: float(0), training_mode: int(1) };
+    const epsilon = floatAttr(node, "epsilon", 1e-5);
     const given = flat ? g.reshape(channelsFirst(x), [1, channels, count]) : x;
     const old = [running(mean), running(variance)] as const;
-    // ONNX Runtime writes the batch's statistics over the ones it is given, so it gets others, whose values do not count.
-    const spare = old.map((name) => g.neg(name));
-    const made = g.ops("BatchNormalization", [given, scale, bias, ...spare], 3, attrs);
+    const made = g.portable
+      ? normalized(g, given, [scale, bias], epsilon)
+      : // ONNX Runtime writes the batch's statistics over the ones it is given, so it gets others, whose values do not count.
+        g.ops("BatchNormalization", [given, scale, bias, ...old.map((name) => g.neg(name))], 3, {
+          epsilon: float(epsilon),
+          momentum: float(0),
+          training_mode: int(1),
+        });
     const [y, batchMean, batchVariance] = made as [string, string, string];
     const next = (from: string, batch: string, factor: number) =>
       g.add(g.mul(from, momentum), g.mul(batch, (1 - momentum) * factor));

@@ -26,6 +26,8 @@ export interface GradientCheckOptions {
   readonly seed?: number;
   /** What to try, in this order; the first that ONNX Runtime has a kernel for is taken. */
   readonly precisions?: readonly GradientCheck["precision"][];
+  /** In operators that WebGPU has, too. Default false. */
+  readonly portable?: boolean;
 }
 
 /**
@@ -37,14 +39,14 @@ export interface GradientCheckOptions {
  */
 export async function checkGradient(
   sample: Sample,
-  { seed = 1, precisions = ["float64", "float32"] }: GradientCheckOptions = {},
+  { seed = 1, precisions = ["float64", "float32"], portable = false }: GradientCheckOptions = {},
 ): Promise<GradientCheck> {
   for (const precision of precisions) {
     const model = lossOf(inPrecision(sample, precision), seed);
     const wrt = sample.inputs.flatMap((input, i) =>
       input && !input.constant && isFloat(input.dtype ?? "float32") && reaches(model, `x${i}`) ? [`x${i}`] : [],
     );
-    const { model: both, gradients } = differentiate(model, { loss: "loss", wrt });
+    const { model: both, gradients } = differentiate(model, { loss: "loss", wrt, portable });
     let session: Session;
     try {
       session = await openSession(both);

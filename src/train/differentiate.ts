@@ -17,6 +17,8 @@ export interface DifferentiateOptions {
   readonly wrt: readonly string[];
   /** Computes activations again in the backward pass rather than keeping them (gradient checkpointing). Default false. */
   readonly recompute?: boolean;
+  /** Emits only what ONNX Runtime computes rightly on WebGPU too; a little slower elsewhere. Default false. */
+  readonly portable?: boolean;
 }
 
 /**
@@ -31,12 +33,14 @@ export interface DifferentiateOptions {
  */
 export function differentiate(
   model: Model,
-  { loss, wrt, recompute = false }: DifferentiateOptions,
+  { loss, wrt, recompute = false, portable = false }: DifferentiateOptions,
 ): { readonly model: Model; readonly gradients: ReadonlyMap<string, string> } {
   const e = edit(model.graph);
   const opsets = new Map([...model.opsets, ["com.microsoft", model.opsets.get("com.microsoft") ?? 1] as const]);
   const facts = new Map<string, Fact>(inferModel(model));
-  const gradients = backward(new Emitter(e, facts, opsets), facts, loss, wrt, { recompute });
+  const g = new Emitter(e, facts, opsets);
+  g.portable = portable;
+  const gradients = backward(g, facts, loss, wrt, { recompute });
   const named = [...new Set(gradients.values())].filter((name) => !e.isOutput(name));
   e.setOutputs([...model.graph.outputs, ...named.map((name) => ({ name }))]);
   removeUnread(e, new Set([...model.graph.outputs.map(({ name }) => name), ...named]));
@@ -112,6 +116,7 @@ function pass(sweep: Sweep, nodes: readonly Node[], moved: ReadonlySet<string>):
       const before = new Set(emitter.edit.nodes());
       // An emitter of its own: a node shared with what was swept already would not be swept again.
       const own = new Emitter(emitter.edit, facts, emitter.opsets);
+      own.portable = emitter.portable;
       const outputs = rule.as(new Backward(node, dys, wanted, own, facts));
       const made = [...emitter.edit.nodes()].filter((other) => !before.has(other));
       dys.forEach((gradient, i) => {

@@ -67,6 +67,8 @@ export interface StepOptions {
   readonly ema?: number;
   /** Computes activations again in the backward pass rather than keeping them: less memory, about a third more time. */
   readonly recompute?: boolean;
+  /** Emits only what ONNX Runtime has on WebGPU too; a little slower elsewhere. */
+  readonly portable?: boolean;
   /** `gather`: adds the gradients, divided by `parts`, to sums that are carried along, and updates nothing. `apply`: updates by the sums and this batch. */
   readonly accumulate?: { readonly parts: number; readonly phase: "gather" | "apply" };
 }
@@ -102,6 +104,7 @@ export function trainingStep(model: Model, options: StepOptions): TrainStep {
   const e = edit(opened.graph);
   const opsets = new Map([...model.opsets, ["com.microsoft", model.opsets.get("com.microsoft") ?? 1] as const]);
   const g = new Emitter(e, facts, opsets);
+  g.portable = options.portable ?? false;
   const inputs: ValueInfo[] = [...model.graph.inputs];
   const declare = (name: string, dtype: DType, shape: readonly number[]): string => {
     const fresh = e.fresh(name);

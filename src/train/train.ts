@@ -157,6 +157,7 @@ async function prepared(model: Model, options: TrainOptions): Promise<Training> 
     ...(options.clipNorm !== undefined && { clipNorm: options.clipNorm }),
     ...(options.ema !== undefined && { ema: options.ema }),
     ...(options.recompute && { recompute: true }),
+    ...(runtime === "webgpu" && { portable: true }),
   };
   const running = { parts, seed, ...(runtime && { runtime }), ...(threads && { threads }) };
   const learner = await openLearner(fixed, stepOptions, running);

@@ -54,5 +54,5 @@ export async function bundle(code: string): Promise<string> {
 
 /** A page that runs a module, ONNX Runtime's web build standing beside it. */
 export const pageOf = (script: string): string => `<!doctype html><meta charset="utf-8"><title>minnow</title>
-<script type="importmap">{"imports":{"onnxruntime-web":"/node_modules/onnxruntime-web/dist/ort.bundle.min.mjs"}}</script>
+<script type="importmap">{"imports":{"onnxruntime-web":"/node_modules/onnxruntime-web/dist/ort.bundle.min.mjs","onnxruntime-web/webgpu":"/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs"}}</script>
 <script type="module">${script.replaceAll("</script>", "<\\/script>")}</script>`;

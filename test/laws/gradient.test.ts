@@ -105,6 +105,24 @@ describe.each(differentiable.map((rule) => [key(rule), rule] as const))("%s", (_
 });
 
 describe.each(
+  differentiable.flatMap((rule) =>
+    /^(Lp|Max|Average)Pool$|^Conv/.test(rule.name) ? [[rule.name, rule] as const] : [],
+  ),
+)("%s, in operators that WebGPU has", (_, rule) => {
+  it.each(floatSamples(rule).map((sample) => [titleOf(sample), sample] as const))(
+    "%s: the gradient is the same",
+    async (_title, sample) => {
+      const options = { precisions: ["float32"] } as const;
+      const { slopes } = await checkGradient(sample, options);
+      const portable = await checkGradient(sample, { ...options, portable: true });
+      const size = Object.values(slopes).reduce((sum, slope) => sum + Math.abs(slope), 0);
+      for (const [name, slope] of Object.entries(slopes))
+        expect(Math.abs((portable.slopes[name] as number) - slope), name).toBeLessThan(1e-4 * size);
+    },
+  );
+});
+
+describe.each(
   differentiable.flatMap((rule) => {
     const gradient = GRADIENTS[key(rule)];
     return gradient && "as" in gradient ? [[key(rule), rule, gradient.as] as const] : [];
