@@ -17,12 +17,14 @@ export function feedInputs(graph: Graph): { name: string; type: TensorType | und
  * The dataset with its feeds under the names of the graph's inputs. Feeds that have those names already are taken as they
  * are, others are left out; a single feed goes to a single input, whatever either is called. Numbers become the type the
  * input declares where that keeps them; another shape than it declares (its axis 0, the batch, apart) is an error when the
- * example is read. Pictures are preprocessed for the first input that takes pictures, where their options leave it open.
+ * example is read. Pictures are preprocessed for the first input that takes pictures, and
+ * sounds for the first input, where their options leave it open.
  */
 export function bindInputs(data: Dataset, graph: Graph): Dataset {
   const inputs = feedInputs(graph);
   const pictures = inputs.find(({ type }) => imageInput(type?.shape) !== undefined);
-  return mapExamples(data.prepare?.(undefined, pictures?.type?.shape) ?? data, (example) => {
+  const input = data.preprocess === undefined ? inputs[0] : pictures;
+  return mapExamples(data.prepare?.(undefined, input?.type?.shape) ?? data, (example) => {
     const feeds: Record<string, TensorData> = {};
     const [only, another] = Object.keys(example.feeds);
     for (const { name, type } of inputs) {

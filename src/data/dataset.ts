@@ -27,8 +27,8 @@ export interface Examples {
   /** Example `index`, or why it cannot be read (a corrupt image): it is then skipped and counted. */
   at(index: number): Promise<Example | Skipped>;
   /**
-   * Datasets of pictures only: the same pictures, preprocessed as `options` say (default: as they were) for an input of
-   * this shape, batch included.
+   * Datasets of pictures or sounds only: the same ones for an input of this shape, batch included; pictures preprocessed
+   * as `options` say (default: as they were).
    */
   prepare?(options: PreprocessOptions | undefined, inputShape: readonly Dim[] | undefined): Examples;
   /** Datasets of pictures only: how they are preprocessed. An error while the size is not known. */

@@ -148,8 +148,8 @@ export function openClassFolders({ files, folders, at }: Listing, kind: Kind, op
   return { data, parts, how: `${describe(data, parts, kind.plural, classes.length, match.how)}${stray}` };
 }
 
-/** Names by label; labels no folder stands for have their number as name. */
-function classNames(labelOf: ReadonlyMap<string, number>): string[] {
+/** Names by label; labels nothing stands for have their number as name. */
+export function classNames(labelOf: ReadonlyMap<string, number>): string[] {
   const names = Array.from({ length: Math.max(-1, ...labelOf.values()) + 1 }, (_, label) => `${label}`);
   for (const [name, label] of labelOf) names[label] = name;
   return names;

@@ -3,12 +3,18 @@ import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { listFolder, openPath } from "#platform";
 import { MinnowError } from "../errors.ts";
+import { isImageName } from "../files/image.ts";
 import type { Source } from "../files/source.ts";
 import type { TensorData } from "../ir/tensor.ts";
 import { openIdx, openNpz } from "./arrays.ts";
+import { isSoundName, openSoundFolder, type SoundFolderOptions } from "./audio.ts";
 import { type Dataset, dataset, type Example, type Examples } from "./dataset.ts";
 import { type Opened, partOf } from "./folders.ts";
 import { type ImageFolderOptions, openImageFolder } from "./images.ts";
+import { isTextTable, openTexts, textTable } from "./text.ts";
+
+/** How what lies at a path becomes examples. */
+export interface OpenOptions extends ImageFolderOptions, SoundFolderOptions {}
 
 /** What a path holds, and the metric a `minnow.config.mjs` may bring; who judges checks that it is one. */
 export interface OpenedPath extends Opened {
@@ -16,16 +22,16 @@ export interface OpenedPath extends Opened {
 }
 
 /**
- * Opens whatever lies at a path: a folder of pictures (or one with idx files, one .npz or a `minnow.config.mjs` in it), an
- * .npz, an idx file (its labels are looked for beside it), or a config module. With `split`, `data` is that part alone.
+ * Opens whatever lies at a path: a folder of pictures or of sounds (or one with idx files, one .npz or a `minnow.config.mjs` in it), an
+ * .npz, an idx file (its labels are looked for beside it), a table of texts, or a config module. With `split`, `data` is that part alone.
  */
-export async function openDataset(path: string, options: ImageFolderOptions = {}): Promise<OpenedPath> {
+export async function openDataset(path: string, options: OpenOptions = {}): Promise<OpenedPath> {
   const opened = await openWhole(path, options);
   if (options.split === undefined) return opened;
   return { ...opened, data: partOf(opened.parts, options.split, path), parts: new Map() };
 }
 
-async function openWhole(path: string, options: ImageFolderOptions): Promise<OpenedPath> {
+async function openWhole(path: string, options: OpenOptions): Promise<OpenedPath> {
   const kind = await stat(path).catch(() => undefined);
   if (kind === undefined)
     throw new MinnowError("There is no such file or folder.", {
@@ -36,15 +42,16 @@ async function openWhole(path: string, options: ImageFolderOptions): Promise<Ope
   if (kind.isDirectory()) return openFolder(path, options);
   if (/\.npz$/i.test(path)) return openNpz(await openPath(path), options);
   if (/ubyte(\.gz)?$|\.idx$/i.test(path)) return openIdx([{ name: "all", ...(await idxPair(path)) }], options);
+  if (isTextTable(path)) return openTexts(await textTable(await openPath(path)), options);
   if (/\.[cm]?[jt]s$/i.test(path)) return openConfig(path);
   throw new MinnowError("It is nothing that examples can be read from.", {
     code: "data/unknown-kind",
     at: path,
-    mend: "Give a folder of pictures, an .npz, MNIST's idx files, or a minnow.config.mjs.",
+    mend: "Give a folder of pictures or .wav files, an .npz, MNIST's idx files, a .jsonl or .csv of texts, or a minnow.config.mjs.",
   });
 }
 
-async function openFolder(path: string, options: ImageFolderOptions): Promise<OpenedPath> {
+async function openFolder(path: string, options: OpenOptions): Promise<OpenedPath> {
   const { files } = await listFolder(path);
   if (files.includes("minnow.config.mjs")) return openConfig(join(path, "minnow.config.mjs"));
   const idx = files.filter((file) => /images[-.]idx3-ubyte(\.gz)?$/.test(file));
@@ -59,7 +66,9 @@ async function openFolder(path: string, options: ImageFolderOptions): Promise<Op
   }
   const npz = files.filter((file) => /\.npz$/i.test(file));
   if (npz.length === 1 && files.length < 5) return openNpz(await openPath(join(path, npz[0] as string)), options);
-  return openImageFolder(path, options);
+  return files.some(isSoundName) && !files.some(isImageName)
+    ? openSoundFolder(path, options)
+    : openImageFolder(path, options);
 }
 
 /** The pictures of an idx file and, from the file named after it, their labels. */
