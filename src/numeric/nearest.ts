@@ -1,6 +1,16 @@
-/** The names closest to a mistyped one, nearest first: those within `within` edits of it, at most `count`. */
+/**
+ * The names closest to a mistyped one, nearest first: those within `within` edits of it, at most `count`. A name that only
+ * goes on after it is half an edit further than its beginning.
+ */
 export function nearestNames(name: string, names: Iterable<string>, { within = 3, count = 1 } = {}): string[] {
-  return Array.from(names, (candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+  const beginning = (candidate: string) =>
+    name.length < 4 || candidate.length <= name.length
+      ? Infinity
+      : 0.5 + Math.min(...[-1, 0, 1].map((more) => editDistance(name, candidate.slice(0, name.length + more))));
+  return Array.from(names, (candidate) => ({
+    candidate,
+    distance: Math.min(editDistance(name, candidate), beginning(candidate)),
+  }))
     .filter(({ distance }) => distance <= within)
     .sort((a, b) => a.distance - b.distance)
     .slice(0, count)
