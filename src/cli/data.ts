@@ -1,15 +1,18 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { guessPreprocess } from "../compress/preprocess.ts";
+import { describeFeatures, resolveFeatures, type SoundOptions } from "../data/audio.ts";
 import { feedInputs } from "../data/bind.ts";
 import { type Dataset, split } from "../data/dataset.ts";
 import { openDataset } from "../data/open.node.ts";
 import { type PreprocessOptions, type Preset, presets } from "../data/preprocess.ts";
 import { readPreprocessorConfig } from "../data/preprocessor-config.ts";
+import { openTokenizer, type TokenizerJson } from "../data/tokenizer.ts";
 import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
 import { percent } from "../report/words.ts";
 import { choice, number, numbers, text, wrong } from "./options.ts";
+import { asTokens, isTexts, tokenizerBeside, vocabularyFor } from "./texts.ts";
 import type { Given } from "./verb.ts";
 
 /** Data as a verb works with it, and what is to be said of it. */
@@ -19,6 +22,10 @@ export interface DataGiven {
   /** Lines for people: what the folder holds, how it is preprocessed. */
   readonly lines: readonly (readonly [label: string, text: string])[];
   readonly preprocess: PreprocessOptions | undefined;
+  /** Texts only: they are strings still, as there is no tokenizer yet; {@link learningRoles} makes one. */
+  readonly untokenized?: boolean;
+  /** Texts only: sizes of the model's symbolic axes. */
+  readonly sizes?: ReadonlyMap<string, number>;
 }
 
 /** Opens `--data` (or `--test-data`) for a model: labels matched, preprocessing as given, beside the model, or guessed by measuring. */
@@ -32,28 +39,44 @@ export async function openData(
 ): Promise<DataGiven> {
   const path = text(given, option);
   if (path === undefined)
-    throw wrong(`--${option} is missing.`, "Give a folder of images, an .npz or a minnow.config.mjs.");
+    throw wrong(
+      `--${option} is missing.`,
+      "Give a folder of images or sounds, an .npz, a table of texts or a minnow.config.mjs.",
+    );
   const labelsFile = text(given, "labels");
   const labels = labelsFile === undefined ? labelsIn(model) : linesOf(labelsFile);
   const opened = await openDataset(path, {
     seed: number(given, "seed") ?? 0,
     labelOffset: number(given, "label-offset") ?? 0,
+    labelPattern: pattern(given, "label-pattern"),
+    sound: soundOf(given),
     ...(labels && { labels }),
   });
   const limit = number(given, "limit", { least: 1 });
   const seed = number(given, "seed") ?? 0;
   const few = (data: Dataset): Dataset => (limit === undefined ? data : sample(data, limit, seed));
   const limited = few(opened.data);
+  const raw = { all: limited, parts: new Map([...opened.parts].map(([name, part]) => [name, few(part)])) };
+  if (await isTexts(limited, model)) {
+    const tokenizer = await tokenizerBeside(modelPath);
+    const lines = [[path, opened.how]] as const;
+    if (tokenizer === undefined && untrained) return { ...raw, lines, preprocess: undefined, untokenized: true };
+    const as = asTokens(tokenizer, model, modelPath);
+    const parts = new Map([...raw.parts].map(([name, part]) => [name, as.tokens(part)]));
+    return { all: as.tokens(limited), parts, lines: [...lines, as.line], preprocess: undefined, sizes: as.sizes };
+  }
   const chosen =
     known === undefined || limited.prepare === undefined
       ? await choosePreprocess(given, model, modelPath, limited, untrained)
       : { options: known, how: "as for --data" };
   const shape = feedInputs(model.graph)[0]?.type?.shape;
   const prepared = (data: Dataset): Dataset => data.prepare?.(chosen?.options, shape) ?? data;
+  const sounds = limited.prepare !== undefined && limited.preprocess === undefined;
+  const how = sounds ? describeFeatures(resolveFeatures(soundOf(given), shape)) : chosen?.how;
   return {
     all: prepared(limited),
-    parts: new Map([...opened.parts].map(([name, part]) => [name, prepared(few(part))])),
-    lines: [[path, opened.how], ...(chosen === undefined ? [] : [["preprocessing", chosen.how] as const])],
+    parts: new Map([...raw.parts].map(([name, part]) => [name, prepared(part)])),
+    lines: [[path, opened.how], ...(how === undefined ? [] : [["preprocessing", how] as const])],
     preprocess: chosen?.options,
   };
 }
@@ -97,6 +120,10 @@ export async function rolesFor(given: Given, model: Model, modelPath: string, da
 
 /** Data that is learned from, what each epoch is judged on, and what the end is. */
 export interface LearningRoles {
+  /** Texts only: sizes of the model's symbolic axes. */
+  readonly sizes?: ReadonlyMap<string, number>;
+  /** Texts without a tokenizer only: the words of `learn`, as the tokenizer.json that is to lie beside the model. */
+  readonly vocabulary?: TokenizerJson;
   readonly learn: Dataset;
   readonly validation: Dataset;
   readonly judge: Dataset;
@@ -113,11 +140,26 @@ export async function learningRoles(
   modelPath: string,
   data: DataGiven,
 ): Promise<LearningRoles> {
+  const roles = await chosenRoles(given, model, modelPath, data);
+  if (!data.untokenized) return { ...roles, ...(data.sizes && { sizes: data.sizes }) };
+  const vocabulary = await vocabularyFor(roles.learn, model);
+  const { tokens, sizes, line } = asTokens(await openTokenizer(vocabulary), model, modelPath);
+  return {
+    learn: tokens(roles.learn),
+    validation: tokens(roles.validation),
+    judge: tokens(roles.judge),
+    how: `${roles.how}; ${line[1]}, made of what is learned from`,
+    sizes,
+    vocabulary,
+  };
+}
+
+async function chosenRoles(given: Given, model: Model, modelPath: string, data: DataGiven): Promise<LearningRoles> {
   const seed = number(given, "seed") ?? 0;
   const others =
     text(given, "test-data") === undefined
       ? undefined
-      : await openData(given, model, modelPath, "test-data", data.preprocess);
+      : await openData(given, model, modelPath, "test-data", data.preprocess, { untrained: data.untokenized === true });
   const [val, own] = [data.parts.get("val"), data.parts.get("test")];
   const test = others === undefined ? own : (others.parts.get("test") ?? others.parts.get("val") ?? others.all);
   const judge = test ?? val;
@@ -137,7 +179,7 @@ export async function learningRoles(
 }
 
 async function choosePreprocess(given: Given, model: Model, modelPath: string, data: Dataset, untrained: boolean) {
-  if (data.prepare === undefined) return undefined;
+  if (data.prepare === undefined || data.preprocess === undefined) return undefined;
   const overrides = overridesOf(given);
   const named = text(given, "preprocess");
   const found = await preprocessFrom(named, modelPath);
@@ -174,6 +216,22 @@ async function preprocessFrom(named: string | undefined, modelPath: string) {
       `The presets are ${presets.join(", ")}.`,
     );
   return { options: readPreprocessorConfig(readFileSync(path, "utf8"), path), how: path };
+}
+
+function soundOf(given: Given): SoundOptions {
+  return {
+    sampleRate: number(given, "sample-rate", { least: 1 }),
+    seconds: number(given, "seconds", { whole: false }),
+  };
+}
+
+function pattern(given: Given, option: string): RegExp | undefined {
+  const said = text(given, option);
+  try {
+    return said === undefined ? undefined : new RegExp(said);
+  } catch {
+    throw wrong(`--${option} is "${said}".`, "Give a regular expression whose first group is the class: '^(\\d)_'.");
+  }
 }
 
 function overridesOf(given: Given): PreprocessOptions {

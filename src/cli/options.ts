@@ -36,7 +36,7 @@ export const DATA: OptionSpecs = {
   data: {
     type: "string",
     value: "PATH",
-    help: "A folder of class folders of images, a flat folder, .npz, idx or a config.",
+    help: "A folder of class folders of images or .wav, a flat folder, .npz, idx, .jsonl or .csv of texts, a config.",
   },
   "test-data": { type: "string", value: "PATH", help: "Data to judge on, where it is apart." },
   limit: { type: "string", value: "N", help: "Only the first N examples of a seeded shuffle." },
@@ -54,6 +54,13 @@ export const DATA: OptionSpecs = {
   std: { type: "string", value: "R,G,B", help: "The channels are divided by it." },
   channels: { type: "string", value: "rgb|bgr|gray", help: "Order of the channels." },
   layout: { type: "string", value: "nchw|nhwc", help: "Order of the axes; default the model's." },
+  "sample-rate": { type: "string", value: "HZ", help: "Rate that sounds are brought to (16000)." },
+  seconds: { type: "string", value: "F", help: "Length that sounds are cut or filled to (1)." },
+  "label-pattern": {
+    type: "string",
+    value: "REGEXP",
+    help: "The class is its first group in a file's name, not the folder: '^(\\d)_'.",
+  },
   "label-offset": {
     type: "string",
     value: "N",

@@ -34,7 +34,7 @@ export async function openTokenizer(json: TokenizerJson, at = "tokenizer.json"):
   const [word, around] = [encode("a", false), encode("a", true)];
   const start = around.findIndex((_, i) => word.every((id, k) => around[i + k] === id));
   const [before, after] = [around.slice(0, start), around.slice(start + word.length)];
-    const pad = json.padding?.pad_id ?? PADS.map((name) => tokenizer.token_to_id(name)).find((id) => id !== undefined);
+  const pad = json.padding?.pad_id ?? PADS.map((name) => tokenizer.token_to_id(name)).find((id) => id !== undefined);
   return {
     pad: pad ?? 0,
     size: [...tokenizer.get_vocab(true).values()].reduce((most: number, id: number) => Math.max(most, id), -1) + 1,
