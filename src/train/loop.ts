@@ -2,7 +2,7 @@ import { MinnowError } from "../errors.ts";
 import { edit } from "../ir/edit.ts";
 import type { Model } from "../ir/graph.ts";
 import { type TensorData, tensorOf } from "../ir/tensor.ts";
-import { readCheckpoint, saveCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, readCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { feedsOf } from "./feeding.ts";
 import { type LearningBatch, learningBatches } from "./order.ts";
 import { beginning, type EpochRecord, type Progress, progressOf } from "./progress.ts";
@@ -71,6 +71,7 @@ export class Loop {
         gathered.push(next);
         if (gathered.length < parts) continue;
         await this.#update(gathered);
+        await turn();
         gathered = [];
         if (at.done === run.stepsPerEpoch) break;
       }
@@ -116,7 +117,7 @@ export class Loop {
     if (Number.isFinite(loss + gradientNorm) && Math.abs(loss) <= BEYOND_REASON * (1 + Math.abs(at.first))) return;
     const { checkpoint } = this.#options;
     const kept =
-      checkpoint !== undefined && at.epoch > 0 ? ` The state after epoch ${at.epoch} is in ${checkpoint}.` : "";
+      typeof checkpoint === "string" && at.epoch > 0 ? ` The state after epoch ${at.epoch} is in ${checkpoint}.` : "";
     throw new MinnowError(
       `The training diverged: at update ${at.update + 1} of epoch ${at.epoch + 1} the loss is ${loss}, and it was ${at.first} at first.${kept}`,
       { code: "train/diverged", mend: "Lower the learning rate, warm it up, or clip the gradients (clipNorm: 1)." },
@@ -175,7 +176,8 @@ export class Loop {
     if (checkpoint === undefined) return;
     const best = [...(this.#best ?? [])].map(([name, value]) => [BEST + name, value] as const);
     const tensors = new Map([...this.#training.learner.state(), ...best]);
-    await saveCheckpoint(checkpoint, { tensors, progress: { ...this.#progress } });
+    const state: Checkpoint = { tensors, progress: { ...structuredClone(this.#progress) } };
+    await (typeof checkpoint === "string" ? saveCheckpoint(checkpoint, state) : checkpoint(state));
   }
 
   async #resume(): Promise<void> {
@@ -195,6 +197,17 @@ export class Loop {
     if (best.length > 0) this.#best = new Map(best.map(([name, value]) => [name.slice(BEST.length), value]));
   }
 }
+
+/** A turn of the event loop, in which a message may abort the signal: in WebAssembly, runs give way to none. */
+const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
 
 /** The model with other numbers in some of its weights. */
 function withWeights(model: Model, weights: ReadonlyMap<string, TensorData>): Model {

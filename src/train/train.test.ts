@@ -9,11 +9,12 @@ import { int } from "../ir/attrs.ts";
 import type { Model } from "../ir/graph.ts";
 import { float32s, readFloats, type Tensor, type TensorData } from "../ir/tensor.ts";
 import { normal, random } from "../numeric/random.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 import { huber, meanSquaredError } from "./losses.ts";
 import { adamW, sgd } from "./optimizers.ts";
 import { constant } from "./schedules.ts";
 import type { Loss } from "./step.ts";
-import { type TrainOptions, train } from "./train.ts";
+import { type TrainOptions, type TrainProgress, train } from "./train.ts";
 import { grouping } from "./trainable.ts";
 
 let folder: string;
@@ -119,6 +120,23 @@ describe("train", () => {
       expect(plain(rest.history)).toEqual(plain(whole.history));
       expect(rest.best).toBe(whole.best);
     });
+
+  it("keeps its state by a function, too, and goes on from what that was given", async () => {
+    const options = { ...full, data: pictures(40) };
+    const whole = await train(convnet(), options);
+    const states: Checkpoint[] = [];
+    const stop = new AbortController();
+    const onProgress = ({ step }: TrainProgress) => step === 6 && stop.abort();
+    await train(convnet(), {
+      ...options,
+      checkpoint: (state) => void states.push(state),
+      signal: stop.signal,
+      onProgress,
+    });
+    expect(states.map(({ progress }) => progress["update"])).toEqual([4, 6]);
+    const rest = await train(convnet(), { ...options, resume: structuredClone(states.at(-1)) });
+    expect(await weightsOf(rest.model)).toEqual(await weightsOf(whole.model));
+  });
 
   it("a checkpoint of another training is refused", async () => {
     const checkpoint = join(folder, "other.safetensors");

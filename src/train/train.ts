@@ -63,10 +63,13 @@ export interface TrainOptions extends TrainableOptions {
   readonly keep?: "last" | "best";
   readonly runtime?: Runtime;
   readonly threads?: number;
-  /** Where the state is kept after every epoch and when `signal` stops the training. */
-  readonly checkpoint?: string;
+  /**
+   * Where the state is kept after every epoch and when `signal` stops the training: a path, or in a page a function that
+   * keeps it; IndexedDB and messages take it as it is.
+   */
+  readonly checkpoint?: string | ((state: Checkpoint) => void | Promise<void>) | undefined;
   /** A checkpoint to go on from; the result is, bit for bit, that of a training that never stopped. */
-  readonly resume?: string | Checkpoint;
+  readonly resume?: string | Checkpoint | undefined;
   readonly signal?: AbortSignal;
   readonly onProgress?: (at: TrainProgress) => void;
   readonly onEpoch?: (epoch: EpochRecord) => void;

@@ -59,7 +59,7 @@ const NETS: Readonly<
 > = {
   convnet: { build: convnet, optimizer: sgd({ momentum: 0.9, nesterov: true }), lr: 0.05 },
   transformer: { build: transformer, optimizer: adamW(), lr: 0.01 },
-  text: { build: text, optimizer: adamW(), lr: 0.01 },
+  text: { build: text, optimizer: adamW(), lr: 0.03 },
 };
 
 export type NetName = "convnet" | "transformer" | "text";
