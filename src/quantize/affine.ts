@@ -1,6 +1,9 @@
 import type { Range } from "./types.ts";
 
-export type QuantType = "uint8" | "int8";
+/** The types of weights that are read beside integer activations. */
+export type WeightType = "uint8" | "int8";
+
+export type QuantType = WeightType | "uint16" | "int16";
 
 /** value = (level − zeroPoint)·scale. The scale is a float32 above 0. */
 export interface Affine {
@@ -19,7 +22,12 @@ export interface AffineOptions {
 /** Scales stay above this, so that the product of two is still a normal float32. */
 export const LEAST_SCALE = 2 ** -60;
 
-const LEVELS: Readonly<Record<QuantType, readonly [number, number]>> = { uint8: [0, 255], int8: [-128, 127] };
+const LEVELS: Readonly<Record<QuantType, readonly [number, number]>> = {
+  uint8: [0, 255],
+  int8: [-128, 127],
+  uint16: [0, 65535],
+  int16: [-32768, 32767],
+};
 
 /**
  * Spreads the levels of a type over a range, which is widened to hold 0, so that zero is exact. A range of zeros alone
@@ -30,10 +38,10 @@ export function affineOf({ min, max }: Range, { type, symmetric = false, inside 
   let [low, high] = [Math.min(0, min), Math.max(0, max)];
   if (low === high) [low, high] = [0, 1];
   if (symmetric) {
-    const scale = Math.max(LEAST_SCALE, Math.fround((2 * Math.max(-low, high)) / 255));
-    return { scale, zeroPoint: type === "uint8" ? 128 : 0 };
+    const scale = Math.max(LEAST_SCALE, Math.fround((2 * Math.max(-low, high)) / (last - first)));
+    return { scale, zeroPoint: (first + last + 1) / 2 };
   }
-  const even = Math.max(LEAST_SCALE, Math.fround((high - low) / 255));
+  const even = Math.max(LEAST_SCALE, Math.fround((high - low) / (last - first)));
   const zeroPoint = Math.min(last, Math.max(first, roundEven(first - low / even)));
   return { scale: inside ? scaleInside(low, high, zeroPoint - first, last - zeroPoint, even) : even, zeroPoint };
 }

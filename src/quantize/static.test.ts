@@ -117,6 +117,23 @@ async function opsThatRun(model: Model): Promise<Record<string, number>> {
 }
 
 describe("Every form of static quantization", () => {
+  it("rounds activations to 16 bits where asked, on node and wasm", async () => {
+    const levels = Float32Array.from({ length: 8 * 4 * 9 }, (_, i) => 0.01 * (i % 36 === 0 ? 127 : (i * 7) % 127));
+    const float = modelOf([node("Conv x w b > c", { pads: ints([1, 1, 1, 1]) }), node("Relu c > y")], {
+      w: float32s([8, 4, 3, 3], levels),
+      b: tensor([8]),
+    });
+    const sqnr = async (activationType: "uint8" | "uint16" | "int16", runtime: "node" | "wasm") => {
+      const { model } = await quantizeStatic({ data, activationType }).run(float);
+      verify(model);
+      return (await compare(float, model, data, { runtime })).outputs[0]!.sqnr;
+    };
+    for (const runtime of ["node", "wasm"] as const) {
+      expect(await sqnr("uint8", runtime)).toBeLessThan(60);
+      for (const type of ["uint16", "int16"] as const) expect(await sqnr(type, runtime)).toBeGreaterThan(70);
+    }
+  });
+
   const forms: Partial<QuantizeStaticOptions>[] = [
     {},
     { perChannel: false },

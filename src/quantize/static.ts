@@ -1,7 +1,7 @@
 import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
 import { titleOf } from "../ir/walk.ts";
-import { type Change, type Json, optimize, type Pass, type PassResult } from "../passes/index.ts";
+import { type Change, type Json, optimize, type Pass, type PassResult, sequence, upgrade } from "../passes/index.ts";
 import { merged } from "../passes/pass.ts";
 import { measureCorrections } from "./bias-correction.ts";
 import { observe } from "./calibrate.ts";
@@ -29,7 +29,7 @@ export function quantizeStatic(options: QuantizeStaticOptions): Pass {
 }
 
 async function quantized(given: Model, options: QuantizeStaticOptions): Promise<PassResult> {
-  const { model: base, changes } = await optimize().run(given);
+  const { model: base, changes } = await prepared(options).run(given);
   const plan = planOf(base, options);
   const left = merged(
     plan.left.map(({ node, why }) => ({ what: `Left a layer in float: ${why}.`, at: titleOf(node) })),
@@ -55,6 +55,10 @@ async function quantized(given: Model, options: QuantizeStaticOptions): Promise<
 
 /** The options that decide what values are rounded to. */
 export type CalibratedBy = Omit<QuantizeStaticOptions, "weightType" | "weightSymmetric" | "reduceRange">;
+
+/** What comes before: the model without what would be quantized in vain, at the opset that has the types. */
+const prepared = ({ activationType = "uint8" }: QuantizeStaticOptions): Pass =>
+  activationType.endsWith("16") ? sequence([optimize(), upgrade({ to: 21 })]) : optimize();
 
 /** The statistics given, completed where they lack values and there is data. */
 export async function statisticsFor(model: Model, plan: Plan, options: CalibratedBy): Promise<Statistics> {
@@ -103,13 +107,13 @@ function recorded({ data, statistics, signal, onProgress, threads, ...rest }: Qu
 
 function check(options: QuantizeStaticOptions): void {
   oneOf("weightType", options.weightType, ["uint8", "int8"]);
-  checkCalibration(options);
+  checkCalibration(options, ["uint8", "int8", "uint16", "int16"]);
 }
 
 /** Throws where options of calibration cannot be. */
-export function checkCalibration(options: CalibratedBy): void {
+export function checkCalibration(options: CalibratedBy, types: readonly string[] = ["uint8", "int8"]): void {
   oneOf("method", options.method, METHODS);
-  oneOf("activationType", options.activationType, ["uint8", "int8"]);
+  oneOf("activationType", options.activationType, types);
   rangesBy("percentile", { values: new Map(), samples: 0, skipped: 0 }, options);
   if (options.data === undefined && options.statistics === undefined)
     throw new MinnowError("Static quantization is calibrated, and there is neither data nor statistics.", {

@@ -71,8 +71,11 @@ export interface QuantizeStaticOptions extends RangeOptions {
   readonly method?: CalibrationMethod;
   /** A scale for each output channel of a weight instead of one for all of it; default true. */
   readonly perChannel?: boolean;
-  /** Default `uint8`, which is fastest on x86 and WASM. */
-  readonly activationType?: "uint8" | "int8";
+  /**
+   * Default `uint8`, which is fastest on x86 and WASM. 16 bits, for accelerators, need opset 21; ONNX Runtime's CPU and
+   * WASM builds compute them in float, which is slower than not to quantize.
+   */
+  readonly activationType?: "uint8" | "int8" | "uint16" | "int16";
   /** Default `int8`. */
   readonly weightType?: "uint8" | "int8";
   /** Zero points of activations in the middle of their type, as some accelerators want it; default false. ONNX Runtime's CPU then runs convolutions before a Relu in float. */

@@ -1,9 +1,9 @@
 import { MinnowError } from "../errors.ts";
 import { elements, readFloats, type Tensor, tensorOf } from "../ir/tensor.ts";
-import { LEAST_SCALE, type QuantType, roundEven } from "./affine.ts";
+import { LEAST_SCALE, roundEven, type WeightType } from "./affine.ts";
 
 export interface WeightOptions {
-  readonly type: QuantType;
+  readonly type: WeightType;
   /** The axis with a scale for each index; left out, one scale for all. */
   readonly axis?: number | undefined;
   readonly symmetric: boolean;
