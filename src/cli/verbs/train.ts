@@ -1,20 +1,28 @@
 import { existsSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
+import { type Dataset, split } from "../../data/dataset.ts";
 import { MinnowError } from "../../errors.ts";
 import type { Model } from "../../ir/graph.ts";
 import { evaluate } from "../../measure/evaluate.ts";
 import type { MetricName } from "../../measure/metrics.ts";
+import { freezeQuantized, quantizationAware } from "../../quantize/index.ts";
 import { trainingReport } from "../../report/training-report.ts";
 import { count, duration, percent, plural, table } from "../../report/words.ts";
 import type { EpochRecord } from "../../train/progress.ts";
-import { type TrainProgress, type TrainResult, train } from "../../train/train.ts";
+import { type TrainOptions, type TrainProgress, type TrainResult, train } from "../../train/train.ts";
 import { bold, dim, green, log, print, printJson, statusLine, yellow } from "../console.ts";
 import { type LearningRoles, learningRoles, openData } from "../data.ts";
 import { figuresOf, type Opened, openModel, outputPath, save } from "../model.ts";
-import { DATA, flag, metricsOf, onePath, RUNNING, runningOf, text, WRITING } from "../options.ts";
+import { choice, DATA, flag, metricsOf, number, onePath, RUNNING, runningOf, text, WRITING } from "../options.ts";
 import { commandLine, machineWords } from "../report.ts";
+import { keepVocabulary } from "../texts.ts";
 import { TRAINING, trainingOptions } from "../training.ts";
 import type { Given, Verb } from "../verb.ts";
+
+const QAT = ["int8", "int4"] as const;
+
+/** Examples that ranges of activations are taken from. */
+const CALIBRATION = 256;
 
 export const verb: Verb = {
   name: "train",
@@ -24,6 +32,11 @@ export const verb: Verb = {
     "The backward pass and the optimizer become part of the graph; ONNX Runtime runs it. With one source of data, 80 % is learned from and the rest judges. The state is kept after every epoch and when Ctrl-C stops the training; --resume goes on from there, with the same result as if it had never stopped.",
   options: {
     ...TRAINING,
+    qat: {
+      type: "string",
+      value: QAT.join("|"),
+      help: "Train with rounded weights, and activations of 8 bits, and write the integer model; a tenth of the usual --lr, and --clip-norm 1.",
+    },
     resume: { type: "boolean", help: "Go on from the checkpoint of a training that was stopped." },
     metric: { type: "string", value: "NAMES", help: "What epochs are judged by; the first decides which is best." },
     checkpoint: { type: "string", value: "PATH", help: "Where the state goes; default MODEL.checkpoint.safetensors." },
@@ -44,39 +57,98 @@ export const verb: Verb = {
       "minnow train net.onnx --data photos/ --freeze 'features.*' --lr 0.01",
       "Trains the head alone and leaves the features as they are.",
     ],
+    [
+      "minnow train net.trained.onnx --data photos/ --qat int4 --epochs 5",
+      "Quantization-aware: weights of 4 bits that have learned to be such.",
+    ],
   ],
-  async run(given) {
-    const opened = await openModel(onePath(given));
-    const output = outputPath(given, opened.path, "trained.onnx");
-    const checkpoint = text(given, "checkpoint") ?? `${output.replace(/\.onnx$/i, "")}.checkpoint.safetensors`;
-    const resume = resumeFrom(given, checkpoint);
-    const metrics = metricsOf(given);
-    const data = await openData(given, opened.model, opened.path, "data", undefined, { untrained: true });
-    const roles = await learningRoles(given, opened.model, opened.path, data);
-    const { options, lines } = trainingOptions(given, opened.model, roles.learn);
-    const words = [...data.lines, ["", roles.how] as const, ...lines];
-    if (!flag(given, "json")) print(...table([[bold(opened.path), ""], ...words.map((line) => [...line])]), "");
-    const judge = (model: Model) => judged(given, model, roles, metrics);
-    const before = await judge(opened.model);
-    const shown = teller(given);
-    const result = await train(opened.model, {
-      ...options,
-      ...runningOf(given),
-      data: roles.learn,
-      validation: roles.validation,
-      checkpoint,
-      ...(metrics && { metrics }),
-      ...(resume && { resume }),
-      signal: given.signal,
-      onProgress: shown.progress,
-      onEpoch: shown.epoch,
-    });
-    shown.end();
-    if (result.stopped === "interrupted") throw interrupted(result, checkpoint);
-    const after = await judge(result.model);
-    return conclude({ given, opened, output, checkpoint, result, before, after, lines: words });
-  },
+  run: (given) => learn(given, { verb: "train", output: "trained.onnx", ...quantizing(given) }),
 };
+
+/** What `--qat` does before and after the training; nothing where it is not given. */
+function quantizing(given: Given): Pick<Way, "start" | "finish"> {
+  const weightType = choice(given, "qat", QAT);
+  if (weightType === undefined) return { start: async (model) => ({ model }) };
+  return {
+    async start(model, learn) {
+      const data: Dataset = split(learn, Math.min(CALIBRATION, learn.size), { seed: number(given, "seed") ?? 0 })[0];
+      const options = { data, weightType, signal: given.signal, ...runningOf(given) };
+      const line = `weights ${weightType}, activations uint8, calibrated on ${plural(data.size, "example")}`;
+      return { model: (await quantizationAware(options).run(model)).model, lines: [["quantization-aware", line]] };
+    },
+    async finish(trained) {
+      const { model } = await freezeQuantized().run(trained);
+      return { model };
+    },
+  };
+}
+
+/** What a verb that trains does before and after. */
+export interface Way {
+  readonly verb: string;
+  /** Ending of the path that is written. */
+  readonly output: string;
+  /** What is trained in the place of the model, how, and the lines for people. */
+  start(
+    model: Model,
+    learn: Dataset,
+  ): Promise<{
+    readonly model: Model;
+    readonly options?: Partial<TrainOptions>;
+    readonly lines?: readonly (readonly [string, string])[];
+  }>;
+  /** What is written of what was trained; also what it left elsewhere, for people and for `--json`. */
+  finish?(
+    trained: Model,
+    base: Model,
+  ): Promise<{
+    readonly model: Model;
+    /** What is judged, where that is another. */
+    readonly judged?: Model;
+    readonly line?: string;
+    readonly json?: Readonly<Record<string, unknown>>;
+  }>;
+}
+
+/** Trains, judges and reports: what `train` and the verbs like it have in common. */
+export async function learn(given: Given, way: Way): Promise<number> {
+  const opened = await openModel(onePath(given));
+  const output = outputPath(given, opened.path, way.output);
+  const checkpoint = text(given, "checkpoint") ?? `${output.replace(/\.onnx$/i, "")}.checkpoint.safetensors`;
+  const resume = resumeFrom(given, checkpoint);
+  const metrics = metricsOf(given);
+  const data = await openData(given, opened.model, opened.path, "data", undefined, { untrained: true });
+  const roles = await learningRoles(given, opened.model, opened.path, data);
+  const keep = keepVocabulary(output, roles.vocabulary, flag(given, "force"));
+  const start = await way.start(opened.model, roles.learn);
+  const { options, lines } = trainingOptions(given, start.model, roles.learn);
+  const words = [...data.lines, ["", roles.how] as const, ...lines, ...(start.lines ?? [])];
+  if (!flag(given, "json")) print(...table([[bold(opened.path), ""], ...words.map((line) => [...line])]), "");
+  const judge = (model: Model) => judged(given, model, roles, metrics);
+  const before = await judge(opened.model);
+  const shown = teller(given);
+  const result = await train(start.model, {
+    ...options,
+    ...start.options,
+    ...runningOf(given),
+    data: roles.learn,
+    validation: roles.validation,
+    checkpoint,
+    ...(roles.sizes && { sizes: roles.sizes }),
+    ...(metrics && { metrics }),
+    ...(resume && { resume }),
+    signal: given.signal,
+    onProgress: shown.progress,
+    onEpoch: shown.epoch,
+  });
+  shown.end();
+  if (result.stopped === "interrupted") throw interrupted(result, checkpoint);
+  const finished = await way.finish?.(result.model, opened.model);
+  const model = finished?.model ?? result.model;
+  const after = await judge(finished?.judged ?? model);
+  await keep();
+  return conclude({ given, way, opened, output, checkpoint, result, model, finished, before, after, lines: words });
+}
 
 /** The checkpoint to go on from; one that lies there unasked is an unfinished training, not to be lost. */
 function resumeFrom(given: Given, checkpoint: string): string | undefined {
@@ -136,19 +208,23 @@ const interrupted = ({ history }: TrainResult, checkpoint: string): MinnowError 
 
 interface Made {
   readonly given: Given;
+  readonly way: Way;
   readonly opened: Opened;
   readonly output: string;
   readonly checkpoint: string;
   readonly result: TrainResult;
+  readonly model: Model;
+  readonly finished: Awaited<ReturnType<NonNullable<Way["finish"]>>> | undefined;
   readonly before: Metrics;
   readonly after: Metrics;
   readonly lines: readonly (readonly [string, string])[];
 }
 
-async function conclude({ given, opened, output, checkpoint, result, before, after, lines }: Made): Promise<number> {
-  await save(result.model, output);
+async function conclude(made: Made): Promise<number> {
+  const { given, way, opened, output, checkpoint, result, model, finished, before, after, lines } = made;
+  await save(model, output);
   const { history, best, untouched, stopped } = result;
-  const report = text(given, "report") ?? `${output.replace(/(\.trained)?\.onnx$/i, "")}.report.html`;
+  const report = text(given, "report") ?? `${output.replace(/(\.(trained|finetuned))?\.onnx$/i, "")}.report.html`;
   await writeFile(
     report,
     trainingReport({
@@ -160,7 +236,7 @@ async function conclude({ given, opened, output, checkpoint, result, before, aft
       after,
       lines,
       untouched,
-      command: commandLine("train", given),
+      command: commandLine(way.verb, given),
       machine: await machineWords(),
       date: new Date().toISOString().slice(0, 10),
     }),
@@ -171,12 +247,13 @@ async function conclude({ given, opened, output, checkpoint, result, before, aft
       output,
       report,
       before: { ...(await figuresOf(opened.model, opened.path)), metrics: before },
-      after: { ...(await figuresOf(result.model, output)), metrics: after },
+      after: { ...(await figuresOf(model, output)), metrics: after },
       epochs: history,
       best,
       stopped,
       untouched,
       changes: result.changes,
+      ...finished?.json,
     });
     return 0;
   }
@@ -190,6 +267,7 @@ async function conclude({ given, opened, output, checkpoint, result, before, aft
         `${percent(before[name] ?? Number.NaN, 2)} → ${bold(percent(after[name] ?? Number.NaN, 2))}`,
       ]),
     ),
+    ...(finished?.line === undefined ? [] : [finished.line]),
     ...(untouched.length > 0
       ? [
           yellow(
