@@ -86,14 +86,15 @@ export function trainingOptions(
   const name = choice(given, "optimizer", Object.keys(OPTIMIZERS)) ?? "sgd";
   const { rate, make } = OPTIMIZERS[name] as (typeof OPTIMIZERS)[string];
   const fraction = (option: string) => number(given, option, { whole: false });
-  const lr = fraction("lr") ?? rate;
+  const rounded = text(given, "qat") !== undefined;
+  const lr = fraction("lr") ?? (rounded ? rate / 10 : rate);
   const weightDecay = fraction("weight-decay") ?? 0.0005;
   const augment = augmentOf(given);
   const warmup = fraction("warmup") ?? Math.min(1, epochs / 10);
   const kind = choice(given, "schedule", SCHEDULES) ?? "cosine";
   const loss = lossOf(given, model, data, augment);
   const [clipNorm, accumulate, ema] = [
-    fraction("clip-norm"),
+    fraction("clip-norm") ?? (rounded ? 1 : undefined),
     number(given, "accumulate", { least: 1 }),
     fraction("ema"),
   ];

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Net } from "../architectures/index.ts";
+import { Net, type Value } from "../architectures/index.ts";
 import { arrays } from "../data/index.ts";
 import { edit, float32s, type Model, readFloats, type TensorData, usesOf, verify } from "../ir/index.ts";
 import { compare } from "../measure/index.ts";
@@ -30,7 +30,7 @@ const data = (() => {
 function mobile(): Model {
   const net = new Net({ seed: 5 });
   const image = net.input("image", ["N", 2, 6, 6]);
-  const block = (x: string, name: string, options: { out: number; kernel: number; groups?: number }) =>
+  const block = (x: Value, name: string, options: { out: number; kernel: number; groups?: number }) =>
     net.op("Clip", [
       net.batchNorm(net.conv(x, { name, ...options }), { name: `${name}.bn` }),
       net.scalar(0),

@@ -52,13 +52,14 @@ const MOST_BIAS = 2 ** 28;
  * A model that computes with rounded weights and activations and can be trained: float weights and calibrated values go through
  * QuantizeLinear and DequantizeLinear, whose gradients are straight-through. `train` needs to know nothing of it; afterwards
  * {@link freezeQuantized} makes of it what is shipped. It optimizes the model first: normalizations are folded into the weights
- * with their running statistics, as they will be computed. Constants beside activations are rounded for good.
+ * with their running statistics, as they will be computed; without them a net needs smaller steps, and clipped gradients.
+ * Constants beside activations are rounded for good.
  * Throws a MinnowError `quantize/…` for wrong options at once, and for weights that are not finite when it runs.
  * Sources: Jacob et al., arXiv:1712.05877; Krishnamoorthi, arXiv:1806.08342; Esser et al., arXiv:1902.08153.
  *
  * @example
  * const { model: aware } = await quantizationAware({ data: photos.take(200), weightType: "int4" }).run(model);
- * const { model: trained } = await train(aware, { data: photos, epochs: 3, schedule: cosine(0.01) });
+ * const { model: trained } = await train(aware, { data: photos, epochs: 3, schedule: cosine(0.005), clipNorm: 1 });
  * const { model: small } = await freezeQuantized().run(trained);
  */
 export function quantizationAware(options: QuantizationAwareOptions): Pass {

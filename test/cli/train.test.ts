@@ -94,6 +94,19 @@ describe("train", () => {
     expect(await readFile(at("part.onnx"))).toEqual(await readFile(at("whole.onnx")));
   });
 
+  it("quantization-aware, writes the integer model: weights of 4 bits, about as good as the float it started from", async () => {
+    expect((await minnow(...digits("float.onnx", "--epochs", "5"))).code).toBe(0);
+    const [, , ...rest] = digits("qat.onnx", "--epochs", "2", "--qat", "int4", "--json");
+    const { code, out } = await minnow("train", at("float.onnx"), ...rest);
+    expect(code).toBe(0);
+    const { before, after } = JSON.parse(out);
+    expect(after.metrics.accuracy).toBeGreaterThan(before.metrics.accuracy - 0.05);
+    expect(after.bytes).toBeLessThan(0.5 * before.bytes);
+    const { graph } = await load(at("qat.onnx"));
+    expect(graph.weights.get("conv.weight")?.dtype).toBe("int4");
+    expect(graph.nodes.some(({ op }) => op === "QuantizeLinear")).toBe(true);
+  }, 60_000);
+
   it("freezes by pattern, and names what stays as it is", async () => {
     const { code, out } = await minnow(
       ...digits("head.onnx", "--epochs", "1", "--freeze", "conv*", "--freeze", "bn.*"),
