@@ -25,9 +25,11 @@ const soundOf = (samples: readonly number[], sampleRate: number): Sound => ({
   channels: [Float32Array.from(samples)],
 });
 const graphOf = (shape: readonly Dim[]) => ({
+  name: "net",
   inputs: [{ name: "sound", type: { kind: "tensor" as const, dtype: "float32" as const, shape } }],
   outputs: [],
   weights: new Map(),
+  valueInfo: new Map(),
   nodes: [],
 });
 

@@ -111,9 +111,11 @@ describe("tokenized", () => {
       type: { kind: "tensor" as const, dtype: "int64" as const, shape: ["N", 12] },
     });
     const graph = {
+      name: "net",
       inputs: [input("input_ids"), input("attention_mask")],
       outputs: [],
       weights: new Map(),
+      valueInfo: new Map(),
       nodes: [],
     };
     const example = await bindInputs(data, graph).at(0);
