@@ -221,6 +221,7 @@ async function stories() {
     schedule: warmUp(constant(0.001), { steps: 10 }),
     weightDecay: 0.01,
     clipNorm: 1,
+    freeze: ["cos", "sin"],
     epochs: 2,
     seed: 0,
     onEpoch: said("stories"),
@@ -228,7 +229,6 @@ async function stories() {
   return {
     heldOutLoss: { before, after: history.map(({ metrics }) => metrics.loss) },
     trainingLoss: history.map(({ loss }) => loss),
-    parameters: parametersOf(model),
     examples: { learn: learn.size, test: test.size },
     epochs: history.length,
     seconds: Math.round((performance.now() - start) / 1000),
