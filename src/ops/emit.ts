@@ -45,7 +45,7 @@ export class Emitter {
   readonly #regrouped: Map<string, string>;
   /** Put in front of the names of nodes made from here on. */
   near = "";
-  /** Whether to emit only what ONNX Runtime's WebGPU backend runs as well: no batch statistics, no places of maxima. */
+  /** Whether to emit what ONNX Runtime's WebGPU backend runs as well: no batch statistics, no places of maxima, no fused products. */
   portable: boolean;
 
   /** `facts` are those of the graph's values; what is made is added to them. */
@@ -216,7 +216,7 @@ export class Emitter {
   matMul(a: string, b: string, { transA = false, transB = false } = {}): string {
     const [m, n] = [this.rank(a), this.rank(b)];
     if (!transA && !transB) return this.op("MatMul", [a, b]);
-    if (this.dtype(a) === "float32" && m >= 2 && n >= 2 && this.opsets.has("com.microsoft"))
+    if (this.dtype(a) === "float32" && m >= 2 && n >= 2 && this.opsets.has("com.microsoft") && !this.portable)
       return this.op("FusedMatMul", [a, b], { transA: int(+transA), transB: int(+transB) }, "com.microsoft");
     return this.op("MatMul", [transA ? this.transposeLast(a) : a, transB ? this.transposeLast(b) : b]);
   }
@@ -287,7 +287,7 @@ export class Emitter {
       parts.push(this.#joined(row, axis, this.shape(row[0] as string)));
     }
     if (parts.length <= 2) return parts.length === 1 ? (parts[0] as string) : this.add(...(parts as [string, string]));
-    return this.op("Sum", parts);
+    return this.portable ? parts.reduce((sum, part) => this.add(sum, part)) : this.op("Sum", parts);
   }
 
   /** The values, those that were regrouped from stretches of one shape summed before that. */
