@@ -5,16 +5,16 @@
 Needs torch, torchvision, timm, transformers, onnx and safetensors, and the build (`npm run build`). A net of the peers with random
 weights in training mode (nothing is dropped, norms use the batch's statistics) gives, in double precision, the cross-entropy of a
 batch and its gradient by every parameter. It is exported by torch.onnx.export: `script`, the older exporter, in training mode;
-`script-eval`, the same in evaluation mode with its norms kept apart; `dynamo`, the newer one, with constants folded. gradients.mjs makes a training step
-of the file and runs it in ONNX Runtime.
+`script-eval`, the same in evaluation mode with its norms kept apart; `dynamo`, the newer one, with constants folded. gradients.mjs
+makes a training step of the file and runs it in ONNX Runtime.
 
 Parameters are matched by name, those the exporter renamed or transposed by their numbers. `worst` is the largest of
 |g − g'| / |g'| over all parameters, norms of whole tensors, g' in double; it and the error of the loss must be at most 1e-4.
 `peerWorst` is the same figure of PyTorch in single precision. Where an activation is so near the kink of a ReLU that rounding
 decides on which side it falls, one element of a map more or less passes its gradient, and any single precision may be off by 1e-3:
-batches are drawn (`draws`) until PyTorch agrees to 5e-5 with itself in single precision, and in double with every weight moved by
-as much as rounding it to single precision could. Gradients that are zero in exact arithmetic, such as that of a bias before a norm of the batch, have no relative
-error: those below 1e-9 of the norm of all gradients are held to 1e-6 of that norm instead (`zero`).
+batches are drawn (`draws`) until PyTorch agrees to 2e-5 (5e-5 where its single precision is no better) with itself in single
+precision, and in double with every weight moved by as much as rounding it to single precision could. Gradients that are zero in
+exact arithmetic, such as that of a bias before a norm of the batch, have no relative error: those below 1e-9 of the norm of all gradients are held to 1e-6 of that norm instead (`zero`).
 """
 
 import argparse
@@ -44,7 +44,7 @@ HERE = Path(__file__).parent
 TOLERANCE = 1e-4
 ZERO = 1e-9
 ZERO_TOLERANCE = 1e-6
-STEADY = 5e-5
+STEADY = 2e-5
 DRAWS = 40
 NUDGES = 3
 
@@ -70,6 +70,15 @@ def resnet20() -> nn.Module:
         *(BasicBlock(*of) for of in widths),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
     )  # fmt: skip
+
+
+def mobilenet_v2() -> nn.Module:
+    """Shifts of 3 keep all but a few activations between ReLU6's kinks; with those of 0 no batch off them was found in 40."""
+    net = tv.mobilenet_v2()
+    for layer in net.modules():
+        if isinstance(layer, nn.Sequential) and len(layer) > 1 and isinstance(layer[-1], nn.ReLU6):
+            layer[1].bias.data.fill_(3).add_(0.2 * torch.randn_like(layer[1].bias))
+    return net
 
 
 class Scores(nn.Module):
@@ -99,16 +108,16 @@ class Case:
     name: str
     make: Callable[[], nn.Module]
     inputs: Callable[[], torch.Tensor]
+    steady: float = STEADY
 
 
 CASES = [
     Case("resnet20", resnet20, images(4, 32)),
-    # Of this size so few activations that a batch off the kinks is found.
-    Case("mobilenet_v2", tv.mobilenet_v2, images(4, 32)),
+    Case("mobilenet_v2", mobilenet_v2, images(4, 64)),
     Case("mobilenet_v3_small", tv.mobilenet_v3_small, images(4, 64)),
     Case("mobilenet_v3_large", tv.mobilenet_v3_large, images(4, 64)),
-    Case("efficientnet_b0", tv.efficientnet_b0, images(4, 64)),
-    Case("shufflenet_v2_x1_0", tv.shufflenet_v2_x1_0, images(4, 64)),
+    Case("efficientnet_b0", tv.efficientnet_b0, images(4, 64), 5e-5),
+    Case("shufflenet_v2_x1_0", tv.shufflenet_v2_x1_0, images(4, 64), 5e-5),
     Case("convnext_tiny", tv.convnext_tiny, images(2, 64)),
     Case("swin_t", tv.swin_t, images(2, 64)),
     Case("vit_small", lambda: timm.create_model("vit_small_patch16_224", img_size=64), images(2, 64)),
@@ -194,10 +203,10 @@ def draw(case: Case, net: nn.Module, draws: int) -> tuple[Reference, bool]:
     length = float(torch.stack([g.norm() for g in wanted.values()]).norm())
     zero = {name for name, g in wanted.items() if g.norm() < ZERO * length}
     errors = relative(single, wanted, zero)
-    steady = max(errors.values()) <= STEADY
+    steady = max(errors.values()) <= case.steady
     for _ in range(NUDGES if steady else 0):
         _, near = gradients(nudged(net), wide, labels)
-        steady = steady and max(relative(near, wanted, zero).values()) <= STEADY
+        steady = steady and max(relative(near, wanted, zero).values()) <= case.steady
     return Reference(given, labels, draws, loss, wanted, length, zero, single_loss, errors), steady
 
 
