@@ -82,9 +82,11 @@ const blockSize = (given: Given) => number(given, "block-size", { least: 16 });
 export function modeOptions(given: Given): ModeOptions {
   const size = blockSize(given);
   const level = choice(given, "accuracy-level", ["0", "1", "2", "3", "4"]);
+  const method = choice(given, "method", ["rtn", "mse", "kQuant", "hqq"]);
   return {
     ...(size !== undefined && { blockSize: size }),
     ...(level !== undefined && { accuracyLevel: Number(level) as 0 | 1 | 2 | 3 | 4 }),
+    ...(method && { method }),
     symmetric: !flag(given, "asymmetric"),
     reduceRange: flag(given, "reduce-range"),
     convolutions: flag(given, "force"),

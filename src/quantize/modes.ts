@@ -4,6 +4,7 @@ import type { Graph, Model } from "../ir/graph.ts";
 import { type Pass, sequence } from "../passes/index.ts";
 import { quantizeDynamic } from "./dynamic.ts";
 import { convertFloat16 } from "./float16.ts";
+import type { RoundingMethod } from "./rounding/index.ts";
 import { quantizeWeights } from "./weight-only.ts";
 
 /** The types that Transformers.js loads a model in, by the names it has for them. */
@@ -29,6 +30,8 @@ export interface ModeOptions {
   readonly symmetric?: boolean;
   /** For q4 and q2; default 0, whatever the runtime takes. */
   readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4;
+  /** How q4 and q2 are rounded; default `rtn`. */
+  readonly method?: RoundingMethod;
   /** 7 bits for int8, uint8 and q8. */
   readonly reduceRange?: boolean;
   /** Convolutions in int8, uint8 and q8 as well, though slower than in float. */
@@ -60,10 +63,11 @@ export function quantizeMode(mode: Mode, options: ModeOptions = {}): Pass {
       code: "quantize/option",
       mend: `Give one of ${Object.keys(SUFFIXES).join(", ")}.`,
     });
-  const { blockSize, symmetric = true, accuracyLevel = 0, reduceRange = false, convolutions = false } = options;
+  const { blockSize, symmetric = true, accuracyLevel = 0, method = "rtn" } = options;
+  const { reduceRange = false, convolutions = false } = options;
   const half = convertFloat16({ opBlockList: options.opBlockList ?? [] });
   const blocks = (bits: 2 | 4) =>
-    quantizeWeights({ bits, symmetric, accuracyLevel, ...(blockSize !== undefined && { blockSize }) });
+    quantizeWeights({ bits, symmetric, accuracyLevel, method, ...(blockSize !== undefined && { blockSize }) });
   const dynamic = (weightType: "int8" | "uint8") => quantizeDynamic({ weightType, reduceRange, convolutions });
   switch (mode) {
     case "fp16":

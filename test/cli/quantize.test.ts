@@ -154,6 +154,19 @@ describe("quantize of a file", () => {
     }
   }, 240_000);
 
+  it("rounds blocks by the method that is named, and knows no other", async () => {
+    const made = async (...more: string[]) => {
+      const output = at(`method${more.join("")}.onnx`);
+      const { code } = await minnow("quantize", at("llama.onnx"), "--to", "q4", "-o", output, ...more);
+      return { code, bytes: code === 0 ? await readFile(output, "base64") : "" };
+    };
+    const [nearest, searched] = [await made(), await made("--method", "mse")];
+    expect([nearest.code, searched.code]).toEqual([0, 0]);
+    expect(searched.bytes).not.toBe(nearest.bytes);
+    expect(searched.bytes.length).toBe(nearest.bytes.length);
+    expect((await made("--method", "entropy")).code).toBe(2);
+  }, 120_000);
+
   it("says which node it is that a runtime does not load", async () => {
     const model = await load(at("bert", "onnx", "model.onnx"));
     const e = edit(model.graph);

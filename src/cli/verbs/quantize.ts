@@ -27,7 +27,11 @@ export const verb: Verb = {
       help: `int8 (for a folder: q8), ${DATALESS.join(", ")}.`,
     },
     target: { type: "string", value: TARGETS.join("|"), help: "Where it will run; what is slower there is refused." },
-    method: { type: "string", value: "NAME", help: "minmax, movingAverage, percentile, entropy or mse (minmax)." },
+    method: {
+      type: "string",
+      value: "NAME",
+      help: "For int8 minmax, movingAverage, percentile, entropy or mse (minmax); for q4 and q2 rtn, mse, kQuant or hqq (rtn).",
+    },
     "bias-correction": { type: "boolean", help: "Correct the mean error of every layer on the calibration data." },
     "nodes-to-exclude": { type: "string", value: "A,B", help: "Nodes to leave in float, by name." },
     "per-tensor": { type: "boolean", help: "One scale for a whole weight instead of one for each channel." },
