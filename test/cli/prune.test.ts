@@ -87,6 +87,18 @@ describe("minnow prune", () => {
     expect([0, 1]).toContain(code);
   });
 
+  it("sets single weights to 0, which shrinks the download alone", async () => {
+    const output = join(folder, "sparse.onnx");
+    const { code, out } = await minnow("prune", model, "--sparsity", "70%", "-o", output, "--json");
+    expect(code).toBe(0);
+    const { before, after } = JSON.parse(out);
+    expect(after.macs).toBe(before.macs);
+    expect(after.brotliBytes).toBeLessThan(0.6 * before.brotliBytes);
+    expect(await refused(2, model, "--sparsity", "70%", "--macs", "50%")).toMatch(/given together/);
+    expect(await refused(2, model, "--sparsity", "170%")).toMatch(/--sparsity/);
+    expect(await refused(1, model, "--sparsity", "4:2")).toMatch(/2:4 or 4:8/);
+  });
+
   it("says what is possible where what is asked for is not", async () => {
     const first = (await load(model)).graph.nodes[0]!.name;
     const nothing = new Net(18, { x: ["N", 5] });
