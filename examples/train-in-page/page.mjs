@@ -15,7 +15,7 @@ const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.round(seco
 const incoming = {
   state(next) {
     state = next;
-    at("go").textContent = state.running ? "Stop" : state.curve.length === 0 ? "Start" : "Resume";
+    at("go").textContent = state.done ? "Done" : state.running ? "Stop" : state.curve.length === 0 ? "Start" : "Resume";
     at("go").disabled = state.done;
     at("anew").disabled = state.running || state.curve.length === 0;
     at("runtime").disabled = state.running;
