@@ -4,16 +4,17 @@ import { elements, type Tensor } from "../ir/tensor.ts";
 import { ruleOf } from "../ops/index.ts";
 
 /**
- * The learned numbers of each weight, by its name: float weights of more than one element. Running statistics (what rules
- * declare as `statistics`) are none, nor are single numbers, shapes and indices. Float weights that nodes carry as
+ * The learned numbers of each weight, by its name: float weights of more than one element, and of one where a contraction
+ * reads it as its weight or bias. Running statistics (what rules declare as `statistics`) are none, nor are other single
+ * numbers, shapes and indices. Float weights that nodes carry as
  * constants count under the names the nodes give them; quantized weights, which only a scale makes floats, count too.
  */
 export function parameterWeights(model: Model): ReadonlyMap<string, number> {
-  const statistics = statisticsOf(model);
+  const [statistics, contracted] = [statisticsOf(model), contractedOf(model)];
   const counts = new Map<string, number>();
   const add = (name: string, tensor: Tensor) => {
     const size = elements(tensor.shape);
-    if (size > 1 && !statistics.has(name)) counts.set(name, size);
+    if ((size > 1 || contracted.has(name)) && !statistics.has(name)) counts.set(name, size);
   };
   const { levels, scales } = scalings(model);
   for (const [name, tensor] of model.graph.weights)
@@ -28,6 +29,15 @@ export function parameterWeights(model: Model): ReadonlyMap<string, number> {
 
 /** The number of learned numbers of a model. */
 export const parametersOf = (model: Model): number => [...parameterWeights(model).values()].reduce((a, b) => a + b, 0);
+
+/** Names that contractions read as weights or biases. */
+function contractedOf({ graph: { nodes } }: Model): ReadonlySet<string> {
+  const names = nodes.flatMap((node) => {
+    const quant = ruleOf(node)?.quant;
+    return quant?.kind === "contraction" ? [quant.weight, quant.bias ?? -1].map((i) => node.inputs[i] ?? "") : [];
+  });
+  return new Set(names);
+}
 
 /** Names that are read as running statistics, through nodes of one input as well, and as nothing else. */
 function statisticsOf(model: Model): ReadonlySet<string> {

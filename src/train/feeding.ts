@@ -6,10 +6,10 @@ import { elements, type TensorData } from "../ir/tensor.ts";
 import { type Augment, mixUp } from "./augment.ts";
 import { LABELS, TARGETS } from "./losses.ts";
 import type { LearningBatch } from "./order.ts";
-import type { TrainStep } from "./step.ts";
+import type { Feed } from "./step.ts";
 
 /** What each batch of a step feeds. */
-type Feeds = TrainStep["feeds"];
+type Feeds = readonly Feed[];
 
 /**
  * The dataset under the names a training step is fed by: the model's inputs, and besides them what the loss asks for, where
@@ -18,7 +18,9 @@ type Feeds = TrainStep["feeds"];
 export async function bindTraining(data: Dataset, graph: Graph, feeds: Feeds): Promise<Dataset> {
   const first = data.prepare === undefined ? await firstExample(data) : {};
   const own = new Set(graph.inputs.map(({ name }) => name));
-  const more = feeds.filter(({ name }) => !own.has(name) && Object.hasOwn(first, name));
+  const more = feeds.flatMap(({ asked = "", dtype, shape }) =>
+    Object.hasOwn(first, asked) && !own.has(asked) ? [{ name: asked, dtype, shape }] : [],
+  );
   const inputs = more.map(({ name, dtype, shape }) => ({ name, type: { kind: "tensor" as const, dtype, shape } }));
   return bindInputs(data, { ...graph, inputs: [...graph.inputs, ...inputs] });
 }
@@ -51,18 +53,23 @@ export function feedsOf(
     const { shape, data } = given[change.input] as TensorData;
     const pictures = { data: data as Float32Array, shape, indices: batch.indices };
     change.augment(pictures, change.epoch);
-    const targets = feeds.find(({ name }) => name === TARGETS);
+    const targets = feeds.find(({ asked }) => asked === TARGETS);
     if (change.mixup !== undefined && targets !== undefined) {
       const [, classes = 1] = targets.shape;
       const mixed = mixUp(pictures, labelsOf(batch), { ...change, alpha: change.mixup, classes });
-      given = { ...given, [TARGETS]: { dtype: "float32", shape: targets.shape, data: mixed } };
+      given = { ...given, [targets.name]: { dtype: "float32", shape: targets.shape, data: mixed } };
     }
   }
-  return Object.fromEntries(feeds.map((feed) => [feed.name, given[feed.name] ?? answers(feed, batch)]));
+  const inputs = new Set(feeds.flatMap(({ name, asked }) => (asked === undefined ? [name] : [])));
+  const find = ({ name, asked = name }: Feed) => given[name] ?? (inputs.has(asked) ? undefined : given[asked]);
+  return Object.fromEntries(feeds.map((feed) => [feed.name, find(feed) ?? answers(feed, batch)]));
 }
 
 /** Labels, or targets made of them: a 1 at the class, or the label as a number where there is one output. */
-function answers({ name, shape }: Feeds[number], batch: Pick<LearningBatch, "labels" | "indices">): TensorData {
+function answers(
+  { name: own, asked: name = own, shape }: Feed,
+  batch: Pick<LearningBatch, "labels" | "indices">,
+): TensorData {
   if (name !== LABELS && name !== TARGETS)
     throw new MinnowError(`The loss asks for "${name}", which the data does not have.`, {
       code: "train/no-feed",

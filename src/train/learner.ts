@@ -50,9 +50,12 @@ export async function openLearner(
     step,
     async update(batches, at, outputs) {
       const results: StepResult[] = [];
-      for (const feeds of batches.slice(0, -1)) results.push(await gather.run(feeds, at, outputs));
+      for (const [part, feeds] of batches.slice(0, -1).entries())
+        results.push(await gather.run(feeds, { ...at, part }, outputs));
       apply.restore(gather.state());
-      results.push(await apply.run(batches.at(-1) as Record<string, TensorData>, at, outputs));
+      results.push(
+        await apply.run(batches.at(-1) as Record<string, TensorData>, { ...at, part: batches.length - 1 }, outputs),
+      );
       gather.restore(apply.state());
       gather.restore(sums);
       apply.restore(sums);

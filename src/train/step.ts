@@ -73,12 +73,21 @@ export interface StepOptions {
   readonly accumulate?: { readonly parts: number; readonly phase: "gather" | "apply" };
 }
 
+/** An input that every batch feeds. */
+export interface Feed {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** The name the loss asked for it by; `name` is another where the model has an input of that name. */
+  readonly asked?: string;
+}
+
 /** The graph of one training step, and the names by which it is run. */
 export interface TrainStep {
   readonly model: Model;
   readonly batch: number;
   /** What each batch feeds: the model's inputs, then what the loss asks for. */
-  readonly feeds: readonly { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] }[];
+  readonly feeds: readonly Feed[];
   readonly masks: readonly Mask[];
   readonly carried: readonly Carried[];
   readonly loss: string;
@@ -135,11 +144,10 @@ export function trainingStep(model: Model, options: StepOptions): TrainStep {
   return {
     model: { ...model, graph: withWeights(e.done(), model, left), opsets },
     batch: options.batch,
-    feeds: [...model.graph.inputs.map(({ name }) => name), ...asked.values()].map((name) => ({
-      name,
-      dtype: g.dtype(name),
-      shape: g.shape(name),
-    })),
+    feeds: [
+      ...model.graph.inputs.map(({ name }) => ({ name, dtype: g.dtype(name), shape: g.shape(name) })),
+      ...[...asked].map(([by, name]) => ({ name, dtype: g.dtype(name), shape: g.shape(name), asked: by })),
+    ],
     masks,
     carried,
     loss,

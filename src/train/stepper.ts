@@ -20,6 +20,8 @@ export interface StepAt {
   readonly lr: number;
   /** How many updates there will have been after this one: 1 for the first. */
   readonly update: number;
+  /** Which batch of the update it is, where several make one: from 0. */
+  readonly part?: number;
 }
 
 /** A training step that is loaded, with the weights and the state it carries from one run to the next. */
@@ -56,12 +58,12 @@ export async function openStepper(step: TrainStep, { seed = 0, ...options }: Ste
     if (carried.output !== undefined) spare.set(carried.key, zeros(carried.shape));
   }
   return {
-    async run(feeds, { lr, update }, outputs = []) {
+    async run(feeds, { lr, update, part = 0 }, outputs = []) {
       const given: Record<string, TensorData> = { ...feeds };
       given[LEARNING_RATE] = scalar(lr);
       given[UPDATES] = scalar(update);
       step.masks.forEach((mask, i) => {
-        given[mask.input] = maskOf(mask.shape, mask.ratio, random(seed + 7919 * update + i));
+        given[mask.input] = maskOf(mask.shape, mask.ratio, random(seed + 7919 * update + 104_729 * part + i));
       });
       const fetches: Record<string, TensorData | undefined> = { [step.loss]: undefined };
       if (step.gradientNorm) fetches[step.gradientNorm] = undefined;

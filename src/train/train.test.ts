@@ -363,6 +363,52 @@ describe("train", () => {
     await expect(train(model, { data: good, loss: hinge, epochs: 1, batch: 10 })).rejects.toThrow('asks for "side"');
   });
 
+  it("the one bias of a head with one output learns too", async () => {
+    const data = dataset({
+      size: 64,
+      at: async (i) => ({
+        feeds: {
+          image: {
+            dtype: "float32",
+            shape: [1, 6, 6],
+            data: Float32Array.from({ length: 36 }, (_, k) => Math.sin(i + k)),
+          },
+          targets: { dtype: "float32", shape: [1], data: Float32Array.of(3) },
+        },
+      }),
+    });
+    const model = dense((net, hidden) => net.linear(hidden, { name: "fc2", out: 1 }));
+    const { model: after, untouched } = await train(model, {
+      data,
+      loss: meanSquaredError(),
+      epochs: 1,
+      batch: 32,
+      schedule: constant(0.01),
+    });
+    expect(untouched).toEqual([]);
+    expect((await weightsOf(after))["fc2.bias"]).not.toEqual((await weightsOf(model))["fc2.bias"]);
+  });
+
+  it("a model may have an input of the name the loss asks for", async () => {
+    const net = new Net({ seed: 3 });
+    const [image, hint] = [net.flatten(net.input("image", ["N", 1, 6, 6])), net.input("labels", ["N", 2])];
+    const model = net.model(
+      { y: net.add(net.linear(image, { name: "a", out: 3 }), net.linear(hint, { name: "b", out: 3 })) },
+      "hinted",
+    );
+    const plain = pictures(32);
+    const data = dataset({
+      ...plain,
+      at: async (i) => {
+        const [image] = Object.values(((await plain.at(i)) as Example).feeds) as [TensorData];
+        const labels: TensorData = { dtype: "float32", shape: [2], data: Float32Array.of(i % 2, 1) };
+        return { feeds: { image, labels }, label: plain.labels?.[i] as number };
+      },
+    });
+    const { history } = await train(model, { data, epochs: 2, batch: 16, schedule: constant(0.05) });
+    expect(history.at(-1)?.loss).toBeLessThan(history[0]?.loss as number);
+  });
+
   it("passes over examples that cannot be read, and says so where most cannot", async () => {
     const good = pictures(40);
     const broken = (every: number): Dataset =>
