@@ -65,7 +65,6 @@ export async function openSession(model: Model | Uint8Array | string, options: S
     executionProviders: [runtime === "node" ? "cpu" : runtime],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    ...((globalThis as any).process?.env?.NOARENA ? { enableCpuMemArena: false } : {}),
     graphOptimizationLevel: options.optimization ?? "all",
     logSeverityLevel: 4,
     ...(options.config && { extra: nested(options.config) }),
