@@ -6,8 +6,9 @@
  *     npm run build && node bench/train/qat.mjs TRAIN_FOLDER TEST_FOLDER FOLDER [TASK …]
  *
  * Tasks, each of which leaves FOLDER/TASK.onnx and its rows in bench/results/training-qat.json: `float` (twice ten epochs), then
- * from it, with the same rate, clipping, order and augmentation, `continued` (float), `int8`, `int4`, `int4-followed` (steps that follow
- * the weights); `after`: float and continued quantized after training, in every way there is. The last epoch counts.
+ * from it, with the same rate, clipping, order and augmentation, `continued` (float), `folded` (float, its normalizations folded),
+ * `int8`, `int4`, `int4-corrected` (biases corrected before), `int4-followed` (steps that follow the weights); `after`: the
+ * float ones quantized after training, in every way there is. The last epoch counts; EPOCHS (2) says how many follow `float`.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -19,15 +20,16 @@ import { openDataset } from "../../dist/data/open.node.js";
 import { load, save } from "../../dist/index.js";
 import { edit, ints } from "../../dist/ir/index.js";
 import { evaluate } from "../../dist/measure/index.js";
+import { optimize } from "../../dist/passes/index.js";
 import { freezeQuantized, quantizationAware, quantizeStatic } from "../../dist/quantize/index.js";
 import { cosine, sgd, train, warmUp } from "../../dist/train/index.js";
 
-const EPOCHS = 2;
+const EPOCHS = Number(process.env.EPOCHS ?? 2);
 /** Folded normalizations do not hold steps back: at 0.01 the loss jumps, unless gradients are clipped. */
 const RATE = 0.005;
 const CLIP = 1;
 const [learnFrom, judgeOn, folder, ...asked] = process.argv.slice(2);
-const tasks = asked.length > 0 ? asked : ["float", "continued", "int8", "int4", "int4-followed", "after"];
+const tasks = asked.length > 0 ? asked : ["float", "continued", "folded", "int8", "int4", "int4-corrected", "after"];
 const preprocess = { preprocess: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], size: 32 } };
 const { data } = await openDataset(learnFrom, preprocess);
 const { data: judged } = await openDataset(judgeOn, preprocess);
@@ -88,7 +90,12 @@ async function aware(model, options) {
   return freezeQuantized().run(rounding);
 }
 
-const AWARE = { int8: {}, int4: { weightType: "int4" }, "int4-followed": { weightType: "int4", learnScales: false } };
+const AWARE = {
+  int8: {},
+  int4: { weightType: "int4" },
+  "int4-corrected": { weightType: "int4", biasCorrection: true },
+  "int4-followed": { weightType: "int4", learnScales: false },
+};
 
 for (const task of tasks) {
   if (task === "float") {
@@ -97,7 +104,7 @@ for (const task of tasks) {
     await save(model, pathOf(task));
     await note(task, model, { ...more, epochs: 20 });
   } else if (task === "after") {
-    for (const from of ["float", "continued"])
+    for (const from of ["float", "continued", "folded"])
       for (const [way, quantize] of Object.entries(AFTER))
         await note(`${from}, after training: ${way}`, (await quantize(await load(pathOf(from)))).model);
   } else {
@@ -105,7 +112,9 @@ for (const task of tasks) {
     const options = AWARE[task];
     const { model: start } = options
       ? await quantizationAware({ data: calibration, ...options }).run(float)
-      : { model: float };
+      : task === "folded"
+        ? await optimize().run(float)
+        : { model: float };
     const { model, more } = await learn(task, start, EPOCHS, cosine(RATE), 2, { clipNorm: CLIP });
     const { model: done } = options ? await freezeQuantized().run(model) : { model };
     await save(done, pathOf(task));
