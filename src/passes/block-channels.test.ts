@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { edit, int, ints, type Model } from "../ir/index.ts";
+import { edit, float, int, ints, type Model } from "../ir/index.ts";
 import { elements, type TensorData } from "../ir/tensor.ts";
 import { random } from "../numeric/random.ts";
 import type { Fact } from "../ops/define.ts";

@@ -2,7 +2,7 @@ import { edit } from "../../src/ir/edit.ts";
 import type { Model } from "../../src/ir/graph.ts";
 import { float32s, type TensorData } from "../../src/ir/tensor.ts";
 import { type Random, random } from "../../src/numeric/random.ts";
-import { keep, type Masks, sizeOf } from "../../src/prune/axis.ts";
+import { keep, type Masks } from "../../src/prune/axis.ts";
 import type { Contraction, Derivation } from "../../src/prune/derive.ts";
 import type { Group } from "../../src/prune/groups.ts";
 import { openSession } from "../../src/runtime/index.ts";
