@@ -54,7 +54,7 @@ async function quantized(given: Model, options: QuantizeStaticOptions): Promise<
 }
 
 /** The options that decide what values are rounded to. */
-export type CalibratedBy = Omit<QuantizeStaticOptions, "weightType" | "weightSymmetric" | "reduceRange">;
+type CalibratedBy = Omit<QuantizeStaticOptions, "weightType" | "weightSymmetric" | "reduceRange">;
 
 /** What comes before: the model without what would be quantized in vain, at the opset that has the types. */
 const prepared = ({ activationType = "uint8" }: QuantizeStaticOptions): Pass =>
