@@ -10,7 +10,7 @@ import { ruleOf } from "../ops/index.ts";
  * constants count under the names the nodes give them; quantized weights, which only a scale makes floats, count too.
  */
 export function parameterWeights(model: Model): ReadonlyMap<string, number> {
-  const [statistics, contracted] = [statisticsOf(model), contractedOf(model)];
+  const [statistics, contracted] = [statisticsOf(model), contractedWeights(model)];
   const counts = new Map<string, number>();
   const add = (name: string, tensor: Tensor) => {
     const size = elements(tensor.shape);
@@ -30,8 +30,8 @@ export function parameterWeights(model: Model): ReadonlyMap<string, number> {
 /** The number of learned numbers of a model. */
 export const parametersOf = (model: Model): number => [...parameterWeights(model).values()].reduce((a, b) => a + b, 0);
 
-/** Names that contractions read as weights or biases. */
-function contractedOf({ graph: { nodes } }: Model): ReadonlySet<string> {
+/** Names that contractions read as weights or biases: parameters even where they are a single number. */
+export function contractedWeights({ graph: { nodes } }: Model): ReadonlySet<string> {
   const names = nodes.flatMap((node) => {
     const quant = ruleOf(node)?.quant;
     return quant?.kind === "contraction" ? [quant.weight, quant.bias ?? -1].map((i) => node.inputs[i] ?? "") : [];

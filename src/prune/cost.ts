@@ -1,7 +1,7 @@
 import { bindDim, isKnown } from "../ir/dim.ts";
 import { byteSize } from "../ir/dtype.ts";
 import { costOf } from "../measure/index.ts";
-import { parameterWeights } from "../measure/parameters.ts";
+import { contractedWeights, parameterWeights } from "../measure/parameters.ts";
 import { macsOf } from "../ops/axes.ts";
 import type { Fact, Mapped } from "../ops/define.ts";
 import { applied } from "../ops/infer.ts";
@@ -22,7 +22,7 @@ export type CostAfter = (masks: Masks) => PrunedCost;
 /** Prepares {@link CostAfter} for a model. */
 export function costAfter(d: Derivation): CostAfter {
   const { sizes } = costOf(d.model);
-  const learned = parameterWeights(d.model);
+  const [learned, contracted] = [parameterWeights(d.model), contractedWeights(d.model)];
   const macs = (flow: Flow, masks: Masks): number => {
     const found = bindDim(macsOf(mappedAfter(d, flow, masks)) ?? 0, sizes);
     return isKnown(found) ? found : 0;
@@ -36,8 +36,7 @@ export function costAfter(d: Derivation): CostAfter {
       const count = (d.axes.get(name) ?? []).reduce((size, axis) => size * sizeAfter(axis, masks), 1);
       const held = d.axes.has(name) ? count : shape.reduce((a, b) => a * b, 1);
       weightBytes += byteSize(dtype, held);
-      // A single number counts as no parameter.
-      if (learned.has(name) && held > 1) parameters += held;
+      if (learned.has(name) && (held > 1 || contracted.has(name))) parameters += held;
     }
     return { parameters, macs: working.reduce((sum, { flow }) => sum + macs(flow, masks), total), weightBytes };
   };
