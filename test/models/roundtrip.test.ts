@@ -111,8 +111,9 @@ describe("Reading and writing a model", () => {
         count[before.loaded ? "loaded" : "refused"]++;
         if (before.outputs) count.identical++;
       }
-      // 24 take a sequence or an optional, 30 take int4, 5 give a sequence, 4 end the process, 2 fail in the kernel.
-      expect(count).toEqual({ read: 1802, loaded: 1537, refused: 265, identical: 1472 });
+      // 14 of those refused give 4 bits, which Node's build does not survive. Of those that load and are not compared most take
+      // a sequence, an optional or int4; a few give a sequence or fail in the kernel.
+      expect(count).toEqual({ read: 1802, loaded: 1523, refused: 279, identical: 1472 });
     },
   );
 
