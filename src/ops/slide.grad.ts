@@ -62,12 +62,18 @@ export function padded(g: Backward, x: string, s: Slide, value = 0): string {
   return g.pad(x, [0, 0, ...s.begin, 0, 0, ...ends], value);
 }
 
-/** What each window reads at one position of the kernel: [N, C, …out], a strided part of the padded input. */
-export function tapped(g: Backward, x: string, s: Slide, tap: readonly number[], out: readonly number[]): string {
+/** What each window reads at one position of the kernel: [N, C, …out], a strided part of the padded input; `x` itself where that is all of it. */
+export function tapped(
+  g: Backward,
+  x: string,
+  wide: string,
+  s: Slide,
+  tap: readonly number[],
+  out: readonly number[],
+): string {
   const starts = tap.map((t, i) => t * (s.dilations[i] as number));
   const ends = starts.map((start, i) => start + ((out[i] as number) - 1) * (s.strides[i] as number) + 1);
-  const whole = starts.every((start, i) => start === 0 && ends[i] === g.shape(x)[i + 2]);
-  if (whole && s.strides.every((stride) => stride === 1)) return x;
-  const steps = s.strides.some((stride) => stride !== 1) ? s.strides : undefined;
-  return g.slice(x, starts, ends, spatialAxes(tap.length), steps);
+  const plain = s.strides.every((stride) => stride === 1);
+  if (plain && starts.every((start, i) => start === s.begin[i] && g.shape(x)[i + 2] === out[i])) return x;
+  return g.slice(wide, starts, ends, spatialAxes(tap.length), plain ? undefined : s.strides);
 }

@@ -66,6 +66,16 @@ const NETS: Readonly<Record<string, ReturnType<typeof net>>> = {
     const scaled = g.mul(y, g.reshape(g.sum(y, [0, 2, 3], false), [32, 1, 1]));
     return g.add(g.mul(scaled, g.op("GlobalAveragePool", [scaled])), g.op("Clip", [y, g.scalar(0), g.scalar(6)]));
   }),
+  "few channels out": net(16, (g, w, x) => g.op("Relu", [conv(g, x, w(6, 16, 3, 3), 1, 1, w(6))])),
+  "a sum and a Relu behind convolutions": net(16, (g, w, x) => {
+    const a = g.op("Relu", [conv(g, x, w(16, 16, 3, 3))]);
+    const b = conv(g, a, w(16, 16, 3, 3));
+    return g.op("Relu", [g.add(g.add(b, a), conv(g, a, w(16, 16, 3, 3), 1, 1, w(16)))]);
+  }),
+  "a convolution whose output is read before the Relu as well": net(16, (g, w, x) => {
+    const y = conv(g, x, w(16, 16, 3, 3));
+    return g.mul(g.op("Relu", [y]), g.op("Sigmoid", [g.add(y, y)]));
+  }),
   "a depthwise transposed convolution with strides": net(16, (g, w, x) => {
     const y = conv(g, x, w(32, 16, 3, 3), 1, 2);
     return g.op("ConvTranspose", [y, w(32, 1, 3, 3)], {

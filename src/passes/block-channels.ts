@@ -10,6 +10,7 @@ import {
   intsAttr,
   type Model,
   type Node,
+  string,
   stringAttr,
 } from "../ir/index.ts";
 import { elements } from "../ir/tensor.ts";
@@ -19,6 +20,9 @@ import { inferModel } from "../ops/infer.ts";
 
 /** The domain of ONNX Runtime's operators on blocked channels. */
 const BLOCKED = "com.microsoft.nchwc";
+
+/** With fewer output channels a block is mostly filled up: the plain kernel is as good. */
+const FEWEST = 5;
 
 /** Operators of one element at a time that give a finite number for 0: the channels that fill up a block hold zeros. */
 const ELEMENTWISE: ReadonlySet<string> = new Set([
@@ -166,7 +170,7 @@ class Layout {
     if (kernel.length !== 2 || g.dtype(x) !== "float32" || stringAttr(node, "auto_pad", "NOTSET") !== "NOTSET")
       return undefined;
     const channels = g.shape(x)[1] as number;
-    if (filters < this.#block || filters % 4 !== 0) return undefined;
+    if (filters < FEWEST) return undefined;
     const [b, made] = [this.#block, this.#up(filters)];
     if (group > 1) {
       if (group !== channels || each !== 1 || filters !== channels) return undefined;
@@ -335,8 +339,8 @@ class Layout {
     const out = g.fact(node.outputs[0] as string);
     const shape = out.shape as number[];
     if (node.outputs.length !== 1 || shape.length !== 4) return undefined;
-    const perChannel = this.#perChannel(node, shape);
-    if (perChannel !== undefined) return perChannel;
+    const special = this.#perChannel(node, shape) ?? this.#fused(node, shape);
+    if (special !== undefined) return special;
     const same = (name: string) => g.rank(name) === 4 && g.shape(name).every((size, i) => size === shape[i]);
     const operands = node.inputs.map((name) => {
       if (name === "" || (g.size(name) === 1 && g.rank(name) <= 1)) return name;
@@ -346,6 +350,34 @@ class Layout {
     const made = g.op(node.op, operands as string[], node.attrs);
     this.#facts.set(made, { dtype: out.dtype, shape: this.#shape(shape) });
     return made;
+  }
+
+  /** A Relu of, or a sum with, what only it reads of a convolution: the convolution does it on the way. */
+  #fused(node: Node, shape: readonly number[]): string | undefined {
+    if (node.op !== "Relu" && (node.op !== "Add" || node.inputs[0] === node.inputs[1])) return undefined;
+    for (const [i, name] of node.inputs.entries()) {
+      const conv = this.#onlyFor(node, name);
+      if (conv === undefined || conv.attrs.activation !== undefined) continue;
+      const fact = this.#facts.get(conv.outputs[0] as string) as Fact;
+      if (node.op === "Relu")
+        return this.#emit("Conv", conv.inputs, fact, { ...conv.attrs, activation: string("Relu") });
+      const other = node.inputs[1 - i] as string;
+      if (conv.inputs.length > 3 || this.#g.shape(other).join() !== shape.join()) continue;
+      const sum = this.#blockedOf(other);
+      const [x, w, bias = ""] = conv.inputs as [string, string, string?];
+      if (sum !== undefined) return this.#emit("Conv", [x, w, bias, sum], fact, conv.attrs);
+    }
+    return undefined;
+  }
+
+  /** The blocked convolution that computes a value, where this node alone reads it. */
+  #onlyFor(node: Node, value: string): Node | undefined {
+    const blocked = this.#blocked.get(value);
+    const conv = blocked === undefined ? undefined : this.#g.edit.writerOf(blocked);
+    if (conv?.op !== "Conv" || conv.domain !== BLOCKED || this.#g.edit.isOutput(value)) return undefined;
+    const others = this.#g.edit.readersOf(value).filter((reader) => reader.name !== node.name);
+    const direct = this.#g.edit.readersOf(blocked as string).filter((reader) => reader.op !== "ReorderOutput");
+    return others.length === 0 && direct.length === 0 ? conv : undefined;
   }
 
   /** A product or sum of a blocked value and a number for each channel, [C, 1, 1] or [1, C, 1, 1], or for each example's channel, [N, C, 1, 1]. */
