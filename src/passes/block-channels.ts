@@ -17,6 +17,7 @@ import { elements } from "../ir/tensor.ts";
 import type { Fact } from "../ops/define.ts";
 import { Emitter } from "../ops/emit.ts";
 import { inferModel } from "../ops/infer.ts";
+import { blockedKernels } from "./block-kernels.ts";
 
 /** The domain of ONNX Runtime's operators on blocked channels. */
 const BLOCKED = "com.microsoft.nchwc";
@@ -167,35 +168,19 @@ class Layout {
     const shape = g.fact(node.outputs[0] as string).shape as number[];
     const [filters, each, ...kernel] = g.shape(w) as [number, number, ...number[]];
     const group = intAttr(node, "group", 1);
-    if (kernel.length !== 2 || g.dtype(x) !== "float32" || stringAttr(node, "auto_pad", "NOTSET") !== "NOTSET")
-      return undefined;
+    const plain = g.dtype(x) === "float32" && stringAttr(node, "auto_pad", "NOTSET") === "NOTSET";
+    if (kernel.length !== 2 || !plain || filters < FEWEST) return undefined;
     const channels = g.shape(x)[1] as number;
-    if (filters < FEWEST) return undefined;
-    const [b, made] = [this.#block, this.#up(filters)];
-    if (group > 1) {
-      if (group !== channels || each !== 1 || filters !== channels) return undefined;
-      const own = this.#ownKernels(node, shape);
-      if (own !== undefined) return own;
-      const input = this.#blockedOf(x);
-      if (input === undefined) return undefined;
-      const filled = g.reshape(g.pad(w, [0, 0, 0, 0, made - filters, 0, 0, 0]), [made / b, b, 1, ...kernel]);
-      const kernels = g.reshape(g.transpose(filled, [0, 2, 3, 4, 1]), [made, 1, ...kernel]);
-      return this.#convolved(node, [input, kernels, ...(bias ? [this.#filled(bias)] : [])], shape, {
-        group: int(made),
-      });
-    }
-    if (channels < b) {
-      const filled = g.reshape(g.pad(w, [0, 0, 0, 0, made - filters, 0, 0, 0]), [made / b, b, channels, ...kernel]);
-      const kernels = g.reshape(g.transpose(filled, [0, 2, 3, 4, 1]), [made, channels, ...kernel]);
-      return this.#convolved(node, [x, kernels, ...(bias ? [this.#filled(bias)] : [])], shape);
-    }
-    const input = this.#blockedOf(x);
+    const depthwise = group > 1;
+    if (depthwise && (group !== channels || each !== 1 || filters !== channels)) return undefined;
+    const own = depthwise ? this.#ownKernels(node, shape) : undefined;
+    if (own !== undefined) return own;
+    const stem = !depthwise && channels < this.#block;
+    const input = stem ? x : this.#blockedOf(x);
     if (input === undefined) return undefined;
-    const taken = this.#up(channels);
-    const filled = g.pad(w, [0, 0, 0, 0, made - filters, taken - channels, 0, 0]);
-    const parts = g.reshape(filled, [made / b, b, taken / b, b, ...kernel]);
-    const kernels = g.reshape(g.transpose(parts, [0, 2, 4, 5, 3, 1]), [made, taken, ...kernel]);
-    return this.#convolved(node, [input, kernels, ...(bias ? [this.#filled(bias)] : [])], shape);
+    const kernels = blockedKernels(g, w, this.#block, depthwise || stem ? 1 : this.#block);
+    const inputs = [input, kernels, ...(bias ? [this.#filled(bias)] : [])];
+    return this.#convolved(node, inputs, shape, depthwise ? { group: int(this.#up(filters)) } : {});
   }
 
   #convolved(node: Node, inputs: readonly string[], shape: readonly number[], more: Attrs = {}): string {
@@ -259,8 +244,7 @@ class Layout {
     );
     if ([...begin, ...end].some((pad) => pad < 0)) return undefined;
     const turned = g.slice(w, [-1, -1], [-(2 ** 31), -(2 ** 31)], [2, 3], [-1, -1]);
-    const padded = g.reshape(g.pad(turned, [0, 0, 0, 0, filled - channels, 0, 0, 0]), [filled / b, b, 1, ...kernel]);
-    const kernels = g.reshape(g.transpose(padded, [0, 2, 3, 4, 1]), [filled, 1, ...kernel]);
+    const kernels = blockedKernels(g, turned, b, 1);
     const attrs = { kernel_shape: ints(kernel), pads: ints([...begin, ...end]), group: int(filled) };
     return this.#emit("Conv", [spread, kernels], { dtype: "float32", shape: this.#shape(shape) }, attrs);
   }
@@ -300,16 +284,12 @@ class Layout {
     const channels = g.shape(x)[1] as number;
     const own = this.#means(blocked, channels);
     const centred = this.#affine(blocked, g.expand(g.scalar(1), [channels]), g.neg(own));
-    const spread = this.#means(this.#multiplied(centred, centred), channels);
+    const spread = this.#means(g.mul(centred, centred), channels);
     [own, spread].forEach((value, i) => {
       const name = node.outputs[i + 1];
       if (name) g.edit.reroute(name, value);
     });
     return this.#affine(centred, rate(spread), bias);
-  }
-
-  #multiplied(a: string, b: string): string {
-    return this.#g.mul(a, b);
   }
 
   /** Sums over batch and positions, and means over positions: they come as any other value. */
