@@ -18,6 +18,7 @@ import type { Fact } from "../ops/define.ts";
 import { Emitter } from "../ops/emit.ts";
 import { inferModel } from "../ops/infer.ts";
 import { blockedKernels } from "./block-kernels.ts";
+import { removeUnread } from "./unread.ts";
 
 /** The domain of ONNX Runtime's operators on blocked channels. */
 const BLOCKED = "com.microsoft.nchwc";
@@ -75,8 +76,7 @@ export function blockChannels(model: Model, block: number): Model {
   const opsets = new Map([...model.opsets, [BLOCKED, 1] as const]);
   const layout = new Layout(new Emitter(e, facts, opsets), facts, block);
   for (const node of inOrder([...e.nodes()])) layout.visit(e.current(node) ?? node);
-  for (const node of inOrder([...e.nodes()]).toReversed())
-    if (node.outputs.every((name) => !e.isOutput(name) && e.readersOf(name).length === 0)) e.remove(node);
+  removeUnread(e, new Set(model.graph.outputs.map(({ name }) => name)));
   const graph: Graph = e.done();
   return { ...model, graph, opsets };
 }

@@ -1,6 +1,6 @@
 import { MinnowError } from "../errors.ts";
 import { subgraphs } from "../ir/attrs.ts";
-import { edit, type GraphEdit, inOrder } from "../ir/edit.ts";
+import { edit, inOrder } from "../ir/edit.ts";
 import type { Model, Node } from "../ir/graph.ts";
 import { readsOf, titleOf } from "../ir/walk.ts";
 import type { Fact } from "../ops/define.ts";
@@ -8,6 +8,7 @@ import { Emitter } from "../ops/emit.ts";
 import { Backward } from "../ops/gradient.ts";
 import { gradientOf } from "../ops/gradients.ts";
 import { inferModel } from "../ops/infer.ts";
+import { removeUnread } from "../passes/unread.ts";
 import { Recompute } from "./recompute.ts";
 
 export interface DifferentiateOptions {
@@ -143,12 +144,6 @@ function total(emitter: Emitter, collected: Map<string, string[]>, name: string)
   const sum = emitter.total(parts);
   collected.set(name, [sum]);
   return sum;
-}
-
-/** Takes out nodes whose outputs nobody reads: ONNX Runtime would compute them all the same. */
-export function removeUnread(e: GraphEdit, results: ReadonlySet<string | undefined>): void {
-  for (const node of inOrder([...e.nodes()]).toReversed())
-    if (node.outputs.every((name) => !results.has(name) && e.readersOf(name).length === 0)) e.remove(node);
 }
 
 /** Every value that moves when one of these does. A node whose rule says that nothing flows ends the way. */

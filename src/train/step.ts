@@ -11,7 +11,8 @@ import { Emitter } from "../ops/emit.ts";
 import { gradientOf } from "../ops/gradients.ts";
 import { ruleOf } from "../ops/index.ts";
 import { applied, inferModel } from "../ops/infer.ts";
-import { backward, removeUnread } from "./differentiate.ts";
+import { removeUnread } from "../passes/unread.ts";
+import { backward } from "./differentiate.ts";
 import { type Mask, trainingForms } from "./forms.ts";
 import { type Carried, updates } from "./update.ts";
 
