@@ -104,7 +104,8 @@ export function chosen(files: Iterable<File>): Listing {
  * The dataset of a listing with one folder for each class, or train/, val/ and test/ of such, or no folders and then no
  * labels. Its order is random by the seed, and every beginning holds each class in its share.
  */
-export function openClassFolders({ files, folders, at }: Listing, kind: Kind, options: FolderOptions): Opened {
+export function openClassFolders(listing: Listing, kind: Kind, options: FolderOptions): Opened {
+  const { files, folders, at } = options.labelPattern === undefined ? unwrapped(listing, kind) : listing;
   const taken = files.filter(({ path }) => kind.is(path) && !path.startsWith("__MACOSX/"));
   if (taken.length === 0)
     throw new MinnowError(`There are no ${kind.plural} in it.`, {
@@ -146,6 +147,28 @@ export function openClassFolders({ files, folders, at }: Listing, kind: Kind, op
   const left = taken.length - labelled.length;
   const stray = left === 0 ? "" : `; ${left} ${pattern ? "without a class" : "outside the class folders"} are left out`;
   return { data, parts, how: `${describe(data, parts, kind.plural, classes.length, match.how)}${stray}` };
+}
+
+/** The listing of the one folder that holds every class folder or part, where an archive was unpacked into a folder of its own. */
+function unwrapped({ files, folders, at }: Listing, kind: Kind): Listing {
+  const taken = files.filter(({ path }) => kind.is(path)).map(({ path }) => path.split("/"));
+  const top = taken[0]?.[0];
+  if (
+    top === undefined ||
+    canonicalSplit(top) !== undefined ||
+    !taken.every((parts) => parts[0] === top && parts.length > 2)
+  )
+    return { files, folders, at };
+  const inside = (path: string) => path.startsWith(`${top}/`);
+  const below = (path: string) => path.slice(top.length + 1);
+  return unwrapped(
+    {
+      files: files.filter(({ path }) => inside(path)).map((file) => ({ ...file, path: below(file.path) })),
+      folders: folders.filter(inside).map(below),
+      at: `${at}/${top}`,
+    },
+    kind,
+  );
 }
 
 /** Names by label; labels nothing stands for have their number as name. */

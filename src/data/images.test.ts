@@ -51,6 +51,25 @@ describe("a folder of class folders", () => {
     expect(how).toBe("3 images in 2 classes (matched alphabetically); 1 outside the class folders are left out");
   });
 
+  it("may lie in a folder of its own, as archives are unpacked", async () => {
+    const path = await folder("unpacked", {
+      "pets/photos/cat/1.png": undefined,
+      "pets/photos/ant/1.png": undefined,
+      "pets/photos/ant/2.png": undefined,
+      "pets/README.txt": Uint8Array.of(1),
+    });
+    const { data } = await openImageFolder(path, size);
+    expect(data.classes).toEqual(["ant", "cat"]);
+    expect(data.labels?.toSorted()).toEqual([0, 0, 1]);
+    const parts = await folder("unpacked parts", {
+      "pets/train/ant/1.png": undefined,
+      "pets/val/ant/1.png": undefined,
+    });
+    expect([...(await openImageFolder(parts, size)).parts.keys()]).toEqual(["train", "val"]);
+    const single = await folder("one class", { "ant/1.png": undefined, "ant/2.png": undefined });
+    expect((await openImageFolder(single, size)).data.classes).toEqual(["ant"]);
+  });
+
   it("is matched to the model's labels by name", async () => {
     const path = await folder("named", { "tabby_cat/1.png": undefined, "Ant/1.png": undefined });
     const data = await imageFolder(path, { ...size, labels: ["background", "ant, emmet", "tabby, tabby cat"] });
