@@ -4,7 +4,7 @@ import { isKnown } from "../ir/dim.ts";
 import { codeOf, type DType } from "../ir/dtype.ts";
 import type { GraphEdit } from "../ir/edit.ts";
 import type { Attrs, Node } from "../ir/graph.ts";
-import { elements, tensorFrom } from "../ir/tensor.ts";
+import { elements, type Tensor, tensorFrom } from "../ir/tensor.ts";
 import type { Fact, Mapped } from "./define.ts";
 import { factOf } from "./facts.ts";
 import { ruleOf } from "./index.ts";
@@ -128,6 +128,13 @@ export class Emitter {
     const name = this.edit.weight(`const_${dtype}`, tensor);
     this.#facts.set(name, factOf(tensor));
     if (key) this.#constants.set(key, name);
+    return name;
+  }
+
+  /** A tensor as a constant, under a name near `base`. */
+  weight(base: string, tensor: Tensor): string {
+    const name = this.edit.weight(base, tensor);
+    this.#facts.set(name, factOf(tensor));
     return name;
   }
 

@@ -100,6 +100,7 @@ async function gradientModel(model: Model, loss: Loss) {
   const inputs = [...model.graph.inputs];
   const feeds: string[] = [];
   const value = loss.build(g, {
+    inputs: model.graph.inputs.map(({ name }) => name),
     outputs: Object.fromEntries(model.graph.outputs.map(({ name }) => [name, name])),
     input: (name, dtype, shape) => {
       if (!feeds.includes(name)) inputs.push({ name, type: { kind: "tensor", dtype, shape } });

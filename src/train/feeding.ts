@@ -6,7 +6,7 @@ import { elements, type TensorData } from "../ir/tensor.ts";
 import { type Augment, mixUp } from "./augment.ts";
 import { LABELS, TARGETS } from "./losses.ts";
 import type { LearningBatch } from "./order.ts";
-import type { Feed } from "./step.ts";
+import type { Feed, Loss } from "./step.ts";
 
 /** What each batch of a step feeds. */
 type Feeds = readonly Feed[];
@@ -42,23 +42,34 @@ export interface Change {
   readonly seed: number;
 }
 
-/** What a step is fed with: the batch, augmented, with its labels or targets as the loss asks for them. */
-export function feedsOf(
+/** A batch on its way: how its loss and its epoch have it changed and added to. */
+interface Way {
+  readonly loss: Pick<Loss, "supply">;
+  readonly change?: Change | undefined;
+  readonly epoch?: number;
+}
+
+/** What a step is fed with: the batch, augmented, with what the loss asks for: labels, targets, or what it supplies itself. */
+export async function feedsOf(
   feeds: Feeds,
   batch: Pick<LearningBatch, "feeds" | "labels" | "indices">,
-  change?: Change & { readonly epoch: number },
-): Record<string, TensorData> {
+  { loss, change, epoch }: Way,
+): Promise<Record<string, TensorData>> {
   let given: Readonly<Record<string, TensorData>> = batch.feeds;
-  if (change !== undefined) {
+  if (change !== undefined && epoch !== undefined) {
     const { shape, data } = given[change.input] as TensorData;
     const pictures = { data: data as Float32Array, shape, indices: batch.indices };
-    change.augment(pictures, change.epoch);
+    change.augment(pictures, epoch);
     const targets = feeds.find(({ asked }) => asked === TARGETS);
     if (change.mixup !== undefined && targets !== undefined) {
       const [, classes = 1] = targets.shape;
-      const mixed = mixUp(pictures, labelsOf(batch), { ...change, alpha: change.mixup, classes });
+      const mixed = mixUp(pictures, labelsOf(batch), { ...change, epoch, alpha: change.mixup, classes });
       given = { ...given, [targets.name]: { dtype: "float32", shape: targets.shape, data: mixed } };
     }
+  }
+  if (loss.supply !== undefined) {
+    const { indices } = batch;
+    given = { ...given, ...(await loss.supply({ feeds: given, indices, ...(epoch !== undefined && { epoch }) })) };
   }
   const inputs = new Set(feeds.flatMap(({ name, asked }) => (asked === undefined ? [name] : [])));
   const find = ({ name, asked = name }: Feed) => given[name] ?? (inputs.has(asked) ? undefined : given[asked]);

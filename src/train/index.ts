@@ -10,6 +10,7 @@ export {
 export { type AugmentOptions, augment, type Pixels, pixelsOf } from "./augment.ts";
 export { type Checkpoint, readCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 export { type DifferentiateOptions, differentiate } from "./differentiate.ts";
+export { type DistillationOptions, distillation } from "./distillation.ts";
 export {
   type Adapted,
   adapterOf,
@@ -55,7 +56,16 @@ export {
   stepDecay,
   warmUp,
 } from "./schedules.ts";
-export { type Loss, type Optimizer, type StepOptions, type TrainStep, trainingStep, type Update } from "./step.ts";
+export {
+  type Loss,
+  type LossIo,
+  type Optimizer,
+  type StepOptions,
+  type TrainStep,
+  trainingStep,
+  type Update,
+} from "./step.ts";
 export { openStepper, type StepAt, type Stepper, type StepResult } from "./stepper.ts";
+export { ensemble, openTeacher, type Teacher, type TeacherOptions } from "./teacher.ts";
 export { type TrainOptions, type TrainProgress, type TrainResult, train } from "./train.ts";
 export type { Group, Untouched } from "./trainable.ts";

@@ -80,10 +80,11 @@ export class Loop {
   }
 
   async #update(batches: readonly LearningBatch[]): Promise<void> {
-    const { learner, change, run, judged, batch } = this.#training;
+    const { learner, loss, change, run, judged, batch } = this.#training;
     const at = this.#progress;
     const { feeds } = learner.step;
-    const given = batches.map((b) => feedsOf(feeds, b, change && { ...change, epoch: at.epoch }));
+    const given: Record<string, TensorData>[] = [];
+    for (const b of batches) given.push(await feedsOf(feeds, b, { loss, change, epoch: at.epoch }));
     const lr = this.#schedule(at.update, run);
     const results = await learner.update(given, { lr, update: at.update + 1 }, judged ? [judged] : []);
     for (const [i, result] of results.entries()) {

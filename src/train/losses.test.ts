@@ -40,6 +40,7 @@ async function evaluate(loss: Loss, given: Case, last?: Partial<Node>) {
   const facts = new Map(inferModel(model));
   const g = new Emitter(e, facts, opsets);
   const value = loss.build(g, {
+    inputs: inputs.map(({ name }) => name),
     outputs: { y: "y" },
     input(name, dtype, sizes) {
       inputs.push(info(name, dtype, sizes));

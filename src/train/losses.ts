@@ -3,13 +3,11 @@ import { int } from "../ir/attrs.ts";
 import { elements } from "../ir/tensor.ts";
 import type { Emitter } from "../ops/emit.ts";
 import { logitsOf } from "../ops/logits.ts";
-import type { Loss } from "./step.ts";
+import type { Loss, LossIo } from "./step.ts";
 
 /** The names under which losses ask for what they compare with. */
 export const LABELS = "labels";
 export const TARGETS = "targets";
-
-type Io = Parameters<Loss["build"]>[1];
 
 /** Which of the model's outputs is judged. */
 export interface LossOptions {
@@ -175,7 +173,8 @@ export function huber(options: TargetOptions & { readonly delta?: number } = {})
   };
 }
 
-function outputOf(io: Io, wanted: string | undefined): string {
+/** The value of an output, the first where none is named. */
+export function outputOf(io: LossIo, wanted: string | undefined): string {
   const found = wanted === undefined ? Object.values(io.outputs)[0] : io.outputs[wanted];
   if (found !== undefined) return found;
   throw new MinnowError(wanted === undefined ? "The model has no outputs." : `The model has no output "${wanted}".`, {
@@ -184,7 +183,7 @@ function outputOf(io: Io, wanted: string | undefined): string {
   });
 }
 
-function targetOf(g: Emitter, io: Io, like: string, given: string | undefined): string {
+function targetOf(g: Emitter, io: LossIo, like: string, given: string | undefined): string {
   const target = given ?? io.input(TARGETS, "float32", g.shape(like));
   if (g.size(target) !== g.size(like))
     throw new MinnowError(`"${target}" has the shape [${g.shape(target)}], and the output [${g.shape(like)}].`, {
@@ -195,15 +194,15 @@ function targetOf(g: Emitter, io: Io, like: string, given: string | undefined): 
 }
 
 /** [N, C, …] as rows [N·…, C]. */
-function asRows(g: Emitter, value: string, axis: number): string {
+export function asRows(g: Emitter, value: string, axis: number): string {
   const shape = g.shape(value);
   const last = g.transpose(value, [...shape.keys()].filter((i) => i !== axis).concat(axis));
   const classes = shape[axis] ?? 1;
   return g.reshape(last, [elements(shape) / classes, classes]);
 }
 
-const sumAll = (g: Emitter, value: string): string => g.sum(value, [...g.shape(value).keys()], false);
-const meanAll = (g: Emitter, value: string): string => g.mul(sumAll(g, value), 1 / g.size(value));
+export const sumAll = (g: Emitter, value: string): string => g.sum(value, [...g.shape(value).keys()], false);
+export const meanAll = (g: Emitter, value: string): string => g.mul(sumAll(g, value), 1 / g.size(value));
 
 const wrong = (what: string, range: string): MinnowError =>
   new MinnowError(`${what} is not possible.`, { code: "train/loss-options", mend: `It can be ${range}.` });

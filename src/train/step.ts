@@ -2,7 +2,7 @@ import { MinnowError } from "../errors.ts";
 import type { DType } from "../ir/dtype.ts";
 import { edit, inOrder } from "../ir/edit.ts";
 import type { Graph, Model, ValueInfo } from "../ir/graph.ts";
-import type { Tensor } from "../ir/tensor.ts";
+import type { Tensor, TensorData } from "../ir/tensor.ts";
 import { readsOf } from "../ir/walk.ts";
 import { parameterWeights } from "../measure/parameters.ts";
 import { axesOf } from "../ops/axes.ts";
@@ -16,17 +16,30 @@ import { backward } from "./differentiate.ts";
 import { type Mask, trainingForms } from "./forms.ts";
 import { type Carried, updates } from "./update.ts";
 
+/** What a loss is given of the model, and how it asks for more. */
+export interface LossIo {
+  /** The model's inputs. */
+  readonly inputs: readonly string[];
+  /** The model's outputs, by name. */
+  readonly outputs: Readonly<Record<string, string>>;
+  /** Declares something each batch must be fed with besides the model's inputs. */
+  input(name: string, dtype: DType, shape: readonly number[]): string;
+}
+
 /** Emits the loss of a batch: one float. */
 export interface Loss {
   readonly name: string;
-  /** `outputs` are the model's, by name. `input` declares something each batch must be fed with besides the model's inputs. */
-  build(
-    g: Emitter,
-    io: {
-      readonly outputs: Readonly<Record<string, string>>;
-      input(name: string, dtype: DType, shape: readonly number[]): string;
-    },
-  ): string;
+  build(g: Emitter, io: LossIo): string;
+  /**
+   * Computes what `build` asked for and no example holds, of a batch as the step is fed with it; `epoch` counts from 0, and
+   * is left out where the batch is none that is learned from.
+   */
+  supply?(batch: {
+    readonly feeds: Readonly<Record<string, TensorData>>;
+    /** Where the examples stand in the dataset. */
+    readonly indices: readonly number[];
+    readonly epoch?: number;
+  }): Promise<Readonly<Record<string, TensorData>>>;
 }
 
 /** What an optimizer is given of one weight: names of values in the graph. */
@@ -126,6 +139,7 @@ export function trainingStep(model: Model, options: StepOptions): TrainStep {
   const outputs = Object.fromEntries(model.graph.outputs.map(({ name }) => [name, name]));
   const asked = new Map<string, string>();
   const loss = options.loss.build(g, {
+    inputs: model.graph.inputs.map(({ name }) => name),
     outputs,
     input: (name, dtype, shape) => {
       const known = asked.get(name) ?? declare(name, dtype, shape);

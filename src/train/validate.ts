@@ -54,7 +54,7 @@ export async function meanLoss(model: Model, data: Dataset, options: ValidateOpt
       const size = indices.length;
       const at = sessions.get(size) ?? (await open(size));
       sessions.set(size, at);
-      const given = feedsOf(at.asked.feeds, { feeds, labels, indices: [...indices] });
+      const given = await feedsOf(at.asked.feeds, { feeds, labels, indices: [...indices] }, { loss: options.loss });
       const { [at.asked.loss]: value } = await at.session.run(given, [at.asked.loss]);
       sum += size * Number(value?.data[0]);
       count += size;
@@ -80,6 +80,7 @@ async function judgeOf(model: Model, loss: Loss, batch: number, sizes?: Readonly
   const inputs: ValueInfo[] = [...bound.graph.inputs];
   const outputs = Object.fromEntries(bound.graph.outputs.map(({ name }) => [name, name]));
   const value = loss.build(g, {
+    inputs: bound.graph.inputs.map(({ name }) => name),
     outputs,
     input(name, dtype, shape) {
       if (inputs.some((input) => input.name === name)) return name;
