@@ -25,8 +25,18 @@ export * from "./measure/index.ts";
 export { load, save, toBytes } from "./onnx/index.ts";
 export * from "./passes/index.ts";
 export {
+  applyBlockPlan,
+  applyLowRankPlan,
   applyPlan,
+  type BlockPlan,
+  type DropBlocksOptions,
+  dropBlocks,
+  type LowRankOptions,
+  type LowRankPlan,
+  lowRank,
   type Plan,
+  planDropBlocks,
+  planLowRank,
   planPruning,
   roundToFor,
   type SparsePruningOptions,

@@ -1,8 +1,8 @@
 """Groups of channels that Torch-Pruning finds on torchvision's nets, beside Minnow's on the same nets as ONNX. One JSON line a net.
 
-    python torch_pruning.py --models $MINNOW_REAL/models/arch [--only TEXT] [--output results/torch_pruning.jsonl]
+    python -P torch_pruning.py --models $MINNOW_REAL/models/arch [--only TEXT] [--output results/torch_pruning.jsonl]
 
-Needs torch, torchvision and torch-pruning, and the build (`npm run build`). Both sides leave the classes alone and then cut half of
+Without -P the script would be taken for the package of its name. Needs torch, torchvision and torch-pruning, and the build (`npm run build`). Both sides leave the classes alone and then cut half of
 every group, unrounded. `one` and `two` are the shares of the parameters in groups along at least one axis and along two; `parameters`
 and `macs` are what is left after the cut; `runs` tells whether the cut net still computes finite numbers.
 """

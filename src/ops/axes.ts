@@ -150,9 +150,27 @@ export function sizesOf(pattern: AxisPattern, rule: AxesRule, n: Mapped): Map<st
 const pad = (terms: AxisPattern["inputs"], length: number): AxisPattern["inputs"] =>
   Array.from({ length }, (_, i) => terms[i] ?? []);
 
-/** Each term of an operand with the size of its axis, `...` as letters of its own. */
-export function spread(terms: readonly AxisTerm[], shape: readonly Dim[] | undefined): { term: AxisTerm; size: Dim }[] {
-  if (shape === undefined || terms.some((t) => t.kind === "all")) return [];
+/** An axis of an operand. */
+export interface SizedTerm {
+  readonly term: AxisTerm;
+  readonly size: Dim;
+}
+
+const spreads = new WeakMap<readonly AxisTerm[], WeakMap<readonly Dim[], readonly SizedTerm[]>>();
+const NONE: readonly SizedTerm[] = [];
+
+/** Each term of an operand with the size of its axis, `...` as letters of its own; the same list for the same operand. */
+export function spread(terms: readonly AxisTerm[], shape: readonly Dim[] | undefined): readonly SizedTerm[] {
+  if (shape === undefined || terms.length === 0) return NONE;
+  let byShape = spreads.get(terms);
+  if (byShape === undefined) spreads.set(terms, (byShape = new WeakMap()));
+  let found = byShape.get(shape);
+  if (found === undefined) byShape.set(shape, (found = spreadOut(terms, shape)));
+  return found;
+}
+
+function spreadOut(terms: readonly AxisTerm[], shape: readonly Dim[]): SizedTerm[] {
+  if (terms.some((t) => t.kind === "all")) return [];
   const more = shape.length - terms.length + 1;
   const flat = terms.flatMap((term): AxisTerm[] => {
     if (term.kind !== "rest") return [term];

@@ -13,6 +13,7 @@ export { narrowShapes } from "./narrow-shapes.ts";
 export { optimize } from "./optimize.ts";
 export { type Change, type Json, type Pass, type PassResult, sequence, untilStable } from "./pass.ts";
 export { mergeReshapes } from "./reshapes.ts";
+export { type ResidualBlock, type ResidualBranch, residualBlocks } from "./residual.ts";
 export { planSeparable, type SeparableLayer, type SeparableOptions, separable } from "./separable.ts";
 export { mergeSlices } from "./slices.ts";
 export { fixTargets } from "./targets.ts";

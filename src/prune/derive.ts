@@ -60,6 +60,7 @@ class Deriver implements Derivation {
   readonly axes = new Map<string, readonly Axis[]>();
   readonly flows: Flow[] = [];
   readonly #symbols: ReadonlyMap<string, number>;
+  readonly #numbers = new Map<Dim, number | undefined>();
 
   constructor(model: Model) {
     this.model = model;
@@ -77,8 +78,12 @@ class Deriver implements Derivation {
   }
 
   size(dim: Dim): number | undefined {
-    const bound = bindDim(dim, this.#symbols);
-    return isKnown(bound) && bound > 0 && Number.isInteger(bound) ? bound : undefined;
+    if (isKnown(dim)) return dim > 0 && Number.isInteger(dim) ? dim : undefined;
+    if (!this.#numbers.has(dim)) {
+      const bound = bindDim(dim, this.#symbols);
+      this.#numbers.set(dim, isKnown(bound) && bound > 0 && Number.isInteger(bound) ? bound : undefined);
+    }
+    return this.#numbers.get(dim);
   }
 
   #variable(dim: Dim): Var {

@@ -2,7 +2,25 @@ export { cut } from "./apply.ts";
 export type { Masks } from "./axis.ts";
 export type { PrunedCost } from "./cost.ts";
 export { type Derivation, derive } from "./derive.ts";
+export {
+  applyBlockPlan,
+  type BlockImportance,
+  type BlockPlan,
+  type DropBlocksOptions,
+  dropBlocks,
+  type PlannedBlock,
+  planDropBlocks,
+} from "./drop-blocks.ts";
 export { type FrozenAxis, type Group, type Groups, groupsOf, type Member } from "./groups.ts";
+export { type GroupKind, KINDS, kindsOf } from "./kinds.ts";
+export {
+  applyLowRankPlan,
+  type FactoredLayer,
+  type LowRankOptions,
+  type LowRankPlan,
+  lowRank,
+  planLowRank,
+} from "./low-rank.ts";
 export { planPruning, roundToFor } from "./plan.ts";
 export { prepare } from "./prepare.ts";
 export { reconstruct } from "./reconstruct.ts";

@@ -7,6 +7,7 @@ import { sizeOf } from "./axis.ts";
 import { costAfter } from "./cost.ts";
 import { type Derivation, derive } from "./derive.ts";
 import { type FrozenAxis, floatWeights, type Group, type Groups, groupsOf } from "./groups.ts";
+import { type GroupKind, KINDS, kindsOf } from "./kinds.ts";
 import { prepared } from "./prepare.ts";
 import { SCORES, scoresOf } from "./scores.ts";
 import { limitOf, search, TARGETS } from "./search.ts";
@@ -38,7 +39,11 @@ export async function planPruning(model: Model, options: StructuredPruningOption
   const derivation = derive((await prepared(model)).model);
   const found = groupsOf(derivation);
   checkNames(derivation, options);
-  const wanted = found.groups.filter(chosenBy(derivation, found, options));
+  const kinds = kindsOf(derivation, found.groups);
+  const isChosen = chosenBy(derivation, found, options);
+  const wanted = found.groups.filter(
+    (group) => isChosen(group) && options.only?.includes(kinds.get(group) as GroupKind) !== false,
+  );
   if (wanted.length === 0) throw nothingToCut(derivation, found, options);
   const roundTo = options.roundTo ?? roundToFor(options.runtime ?? defaultRuntime());
   const scores = await scoresOf(derivation, wanted, options);
@@ -49,6 +54,7 @@ export async function planPruning(model: Model, options: StructuredPruningOption
   const total = wanted.reduce((sum, { size }) => sum + size, 0);
   const groups = wanted.map((group) => ({
     group,
+    kind: kinds.get(group) as GroupKind,
     kept: masks.get(group.variable)?.reduce((a, b) => a + b, 0) ?? group.size,
   }));
   return {
@@ -77,6 +83,8 @@ function checkOptions({ pruningRatio, maxPruningRatio, roundTo, score, ...rest }
     bad("roundTo", `It is ${roundTo}`, "Give a whole number from 1 on; 1 rounds nothing.");
   if (score !== undefined && !SCORES.includes(score))
     bad("score", `It is ${JSON.stringify(score)}`, `It can be ${SCORES.join(", ")}.`);
+  const kind = rest.only?.find((name) => !KINDS.includes(name));
+  if (kind !== undefined) bad("only", `It is ${JSON.stringify(kind)}`, `It can be ${KINDS.join(", ")}.`);
   for (const at of TARGETS) if (rest[at] !== undefined) limitOf(rest[at], 1, at);
   const targets = TARGETS.filter((at) => rest[at] !== undefined);
   if (pruningRatio !== undefined && targets.length > 0)
@@ -145,7 +153,7 @@ function nothingToCut(d: Derivation, found: Groups, options: StructuredPruningOp
       code: "prune/nothing",
       mend: "Make it smaller another way: minnow quantize.",
     });
-  const given = (["layers", "ignoredLayers", "exact"] as const).filter((name) => options[name] !== undefined);
+  const given = (["layers", "ignoredLayers", "only", "exact"] as const).filter((name) => options[name] !== undefined);
   return new MinnowError(`${given.join(" and ")} leave nothing that can be cut.${why}`, {
     code: "prune/nothing",
     mend: `These can be, for example: ${groups

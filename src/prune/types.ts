@@ -3,6 +3,7 @@ import type { Masks } from "./axis.ts";
 import type { PrunedCost } from "./cost.ts";
 import type { Derivation } from "./derive.ts";
 import type { FrozenAxis, Group, Groups } from "./groups.ts";
+import type { GroupKind } from "./kinds.ts";
 import type { ScoreOptions } from "./scores.ts";
 
 /** What may be left at most: a number, or a share of what there is, such as `"50%"`. */
@@ -35,6 +36,8 @@ export interface StructuredPruningOptions extends ScoreOptions, Targets {
   readonly ignoredLayers?: readonly string[];
   /** Only groups of these layers or weights are cut. */
   readonly layers?: readonly string[];
+  /** Only groups of these kinds are cut: whole attention heads, feed-forward widths. */
+  readonly only?: readonly GroupKind[];
   /** Leaves groups alone whose number of indices a mean or a normalization depends on; default false. */
   readonly exact?: boolean;
   /** Where the model will run: decides `roundTo`, and where latency is measured. */
@@ -48,6 +51,7 @@ export interface StructuredPruningOptions extends ScoreOptions, Targets {
 /** What a plan does to one group. */
 export interface PlannedGroup {
   readonly group: Group;
+  readonly kind: GroupKind;
   readonly kept: number;
 }
 

@@ -6,7 +6,7 @@ import type { Model } from "../../src/ir/index.ts";
 import { randomFeeds } from "../../src/measure/index.ts";
 import { load, save } from "../../src/onnx/index.ts";
 import { outputsOf } from "../laws/masking.ts";
-import { Net, unet } from "../laws/nets.ts";
+import { Net, resnet, transformer, unet } from "../laws/nets.ts";
 import { minnow } from "./run.ts";
 
 let folder: string;
@@ -97,6 +97,50 @@ describe("minnow prune", () => {
     expect(await refused(2, model, "--sparsity", "70%", "--macs", "50%")).toMatch(/given together/);
     expect(await refused(2, model, "--sparsity", "170%")).toMatch(/--sparsity/);
     expect(await refused(1, model, "--sparsity", "4:2")).toMatch(/2:4 or 4:8/);
+  });
+
+  it("takes residual blocks out, and makes two layers of one", async () => {
+    const deep = await written("deep", resnet(18, 3));
+    const output = join(folder, "structured.onnx");
+    const plan = await minnow("prune", deep, "--drop-blocks", "every:3", "--plan");
+    expect(plan.code, plan.err).toBe(0);
+    expect(plan.out.match(/goes/g)).toHaveLength(4);
+    const dropped = await minnow("prune", deep, "--drop-blocks", "every:3", "-o", output, "--json");
+    expect(dropped.code, dropped.err).toBe(0);
+    const { before, after, plan: said, comparison } = JSON.parse(dropped.out);
+    expect(after.macs).toBe(said.after.macs);
+    expect(after.macs).toBeLessThan(0.6 * before.macs);
+    expect(comparison.samples).toBeGreaterThan(0);
+    for (const kernels of ["outputs", "spatial"]) {
+      const argv = ["--low-rank", "70%", "--kernels", kernels, "--round-to", "1", "-o", output, "--force"];
+      const factored = await minnow("prune", deep, ...argv, "--json");
+      expect(factored.code, factored.err).toBe(0);
+      const ranks = JSON.parse(factored.out);
+      expect(ranks.after.macs).toBe(ranks.plan.macs.after);
+      expect(ranks.after.macs).toBeLessThanOrEqual(0.7 * ranks.before.macs);
+      expect((await outputsOf(await load(output), randomFeeds(await load(output)))).every(Number.isFinite)).toBe(true);
+    }
+    await rm(output);
+    expect(await refused(1, deep, "--drop-blocks", "2")).toMatch(/there are none/);
+    expect(await refused(2, deep, "--drop-blocks", "2", "--macs", "50%")).toMatch(/given together/);
+    expect(await refused(1, model, "--drop-blocks", "every:2")).toMatch(/no residual block/);
+    expect(await refused(2, deep, "--low-rank", "170%")).toMatch(/between 0% and 100%/);
+    expect(await refused(1, deep, "--low-rank", "1%")).toMatch(/lowest rank/);
+  });
+
+  it("cuts whole heads and feed-forward widths alone", async () => {
+    const gpt = await written("gpt", transformer(17, 2, "before"));
+    const argv = ["--only", "heads,ffn", "--ratio", "0.5", "--round-to", "1", "--plan", "--json"];
+    const { code, out, err } = await minnow("prune", gpt, ...argv);
+    expect(code, err).toBe(0);
+    const { groups } = JSON.parse(out).plan;
+    expect(groups.map(({ kind, size, kept }: Record<string, unknown>) => `${kind} ${size} ${kept}`).sort()).toEqual([
+      "ffn 40 20",
+      "ffn 40 20",
+      "heads 4 2",
+      "heads 4 2",
+    ]);
+    expect(await refused(1, gpt, "--only", "head")).toMatch(/It can be heads/);
   });
 
   it("says what is possible where what is asked for is not", async () => {

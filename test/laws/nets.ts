@@ -259,3 +259,49 @@ export function mixed(opset: number): Model {
   const most = net.listed("ReduceMax", d, 18, "axes", [2, 3], { keepdims: int(0) });
   return net.model(net.linear(net.one("Concat", [mean, most], { axis: int(1) }), 24, 5));
 }
+
+/** Layers of a transformer behind an embedding: normalized before each branch (as GPT), or behind each sum (as BERT). */
+export function transformer(opset: number, layers: number, norm: "before" | "behind"): Model {
+  const net = new Net(opset, { ids: ["batch", 6] }, true);
+  const [width, heads, size] = [24, 4, 6];
+  const turned = (y: string) => net.one("Transpose", [net.reshape(y, 0, 0, heads, size)], { perm: ints([0, 2, 1, 3]) });
+  const attention = (x: string): string => {
+    const [q, k, v] = [0, 1, 2].map(() => turned(net.linear(x, width, heads * size))) as [string, string, string];
+    const scores = net.one("MatMul", [q, net.one("Transpose", [k], { perm: ints([0, 1, 3, 2]) })]);
+    const mixed = net.one("MatMul", [net.one("Softmax", [scores], { axis: int(3) }), v]);
+    const back = net.reshape(net.one("Transpose", [mixed], { perm: ints([0, 2, 1, 3]) }), 0, 0, -1);
+    return net.linear(back, width, width);
+  };
+  // The cubic term of GELU by tanh is a value and a function of it, too, but no block.
+  const gelu = (x: string): string => {
+    const cubic = net.one("Mul", [net.one("Mul", [net.one("Mul", [x, x]), x]), net.constant(float32s([], [0.044715]))]);
+    return net.one("Mul", [x, net.one("Sigmoid", [net.one("Add", [x, cubic])])]);
+  };
+  const forward = (x: string): string => net.linear(gelu(net.linear(x, width, 40)), 40, width);
+  let x = net.one("Gather", [net.weight(30, width), "ids"], { axis: int(0) });
+  if (norm === "behind") x = net.layerNorm(x, width);
+  for (let i = 0; i < layers; i++)
+    for (const branch of [attention, forward])
+      x =
+        norm === "before"
+          ? net.one("Add", [branch(net.layerNorm(x, width)), x])
+          : net.layerNorm(net.one("Add", [x, branch(x)]), width);
+  return net.model(net.linear(norm === "before" ? net.layerNorm(x, width) : x, width, 5));
+}
+
+/** A ResNet of two widths: in each a block whose shortcut is a convolution, then plain ones. */
+export function resnet(opset: number, plain: number): Model {
+  const net = new Net(opset, { x: ["N", 3, 8, 8] });
+  const two = (x: string, from: number, to: number, more: Attrs = {}) =>
+    net.batchNorm(net.conv(net.convBlock(x, from, to, [3, 3], more), to, to, [3, 3]), to);
+  let x = net.convBlock("x", 3, 8);
+  for (const [from, to, step] of [
+    [8, 8, 1],
+    [8, 12, 2],
+  ] as const) {
+    const strides = { strides: ints([step, step]) };
+    x = net.one("Relu", [net.one("Add", [two(x, from, to, strides), net.conv(x, from, to, [1, 1], strides)])]);
+    for (let i = 0; i < plain; i++) x = net.one("Relu", [net.one("Add", [two(x, to, to), x])]);
+  }
+  return net.model(head(net, x, 12));
+}

@@ -5,6 +5,7 @@ import { type Comparison, compare, randomExamples } from "../../measure/index.ts
 import {
   applyPlan,
   GROUP_REDUCTIONS,
+  KINDS,
   type Plan,
   planPruning,
   SCORES,
@@ -31,6 +32,7 @@ import {
   WRITING,
   wrong,
 } from "../options.ts";
+import { RESTRUCTURING, type Restructuring, restructuring } from "../restructure.ts";
 import type { Given, Verb } from "../verb.ts";
 
 /** `--size` of a file has a unit; of a picture it has none. */
@@ -76,6 +78,7 @@ export const verb: Verb = {
       help: "Layers or weights to leave as they are; * stands for anything.",
     },
     layers: { type: "string", value: "A,B", help: "Cut only these layers or weights." },
+    only: { type: "string", value: "heads,ffn", help: `Cut only groups of these kinds: ${KINDS.join(", ")}.` },
     exact: { type: "boolean", help: "Leave what a normalization averages over." },
     "no-reconstruction": { type: "boolean", help: "Do not fit the layers behind a cut to --data." },
     plan: { type: "boolean", help: "Only say what would be cut." },
@@ -90,6 +93,7 @@ export const verb: Verb = {
       value: "NAME",
       help: "Of --sparsity: what is ranked together, global, layer or row (layer).",
     },
+    ...RESTRUCTURING,
     ...WRITING,
     ...DATA,
     ...RUNNING,
@@ -102,6 +106,12 @@ export const verb: Verb = {
   examples: [
     ["minnow prune model.onnx --macs 50% --plan", "What would be cut, layer by layer, and what that does."],
     ["minnow prune model.onnx --macs 50% --data photos/", "Half the work, the layers behind each cut fitted again."],
+    ["minnow prune llm.onnx --only heads,ffn --ratio 0.25", "A quarter of the heads and of the feed-forward units."],
+    ["minnow prune model.onnx --drop-blocks 2 --data photos/", "The two residual blocks that say least."],
+    [
+      "minnow prune model.onnx --low-rank 70% --data photos/",
+      "Two layers of low rank for one: 70 % of the MACs are left.",
+    ],
     [
       "minnow prune model.onnx --sparsity 70% --data photos/",
       "Zeros among the weights: a smaller download once it is compressed.",
@@ -110,9 +120,11 @@ export const verb: Verb = {
   async run(given) {
     const opened = await openModel(onePath(given));
     const output = flag(given, "plan") ? "" : outputPath(given, opened.path);
+    const shown = progress("pruning", flag(given, "quiet"));
+    const other = await restructuring(given, opened.model, () => dataOf(given, opened), shown.update);
+    if (other !== undefined) return restructure(given, opened, output, other, shown.end);
     if (text(given, "sparsity") !== undefined) return sparsify(given, opened, output);
     const options = await optionsOf(given, opened);
-    const shown = progress("pruning", flag(given, "quiet"));
     const plan = await planPruning(opened.model, { ...options, onProgress: shown.update });
     const result = flag(given, "plan") ? undefined : await applyPlan(plan, { ...options, onProgress: shown.update });
     shown.end();
@@ -137,6 +149,31 @@ export const verb: Verb = {
     return 0;
   },
 };
+
+/** Takes blocks out, or factors layers. */
+async function restructure(given: Given, opened: Opened, output: string, asked: Restructuring, end: () => void) {
+  const planned = flag(given, "plan");
+  const result = planned ? undefined : await asked.apply();
+  end();
+  if (result === undefined) {
+    if (flag(given, "json")) printJson({ plan: asked.json });
+    else print(...asked.lines);
+    return 0;
+  }
+  const comparison = await compared(given, opened.model, result.model, await dataOf(given, opened));
+  await save(result.model, output);
+  const [before, after] = [await figuresOf(opened.model, opened.path), await figuresOf(result.model, output)];
+  if (flag(given, "json")) printJson({ output, before, after, plan: asked.json, comparison, changes: result.changes });
+  else
+    print(
+      ...asked.lines,
+      "",
+      `${green("✔")} ${output}  ${bytes(before.bytes)} → ${bytes(after.bytes)} (${percent(after.bytes / before.bytes, 0)})`,
+      ...answers(comparison),
+      dim(`  Tune it before it is used: minnow finetune ${output} --data DATA`),
+    );
+  return 0;
+}
 
 /** Sets single weights to 0. */
 async function sparsify(given: Given, opened: Opened, output: string): Promise<number> {
@@ -206,6 +243,7 @@ async function optionsOf(given: Given, opened: Opened): Promise<StructuredPrunin
   const roundTo = number(given, "round-to", { least: 1 });
   const list = (name: string) => text(given, name)?.split(",");
   const [ignoredLayers, layers] = [list("ignored-layers"), list("layers")];
+  const only = list("only") as StructuredPruningOptions["only"];
   return {
     ...runningOf(given),
     signal: given.signal,
@@ -227,6 +265,7 @@ async function optionsOf(given: Given, opened: Opened): Promise<StructuredPrunin
     ...(roundTo && { roundTo }),
     ...(ignoredLayers && { ignoredLayers }),
     ...(layers && { layers }),
+    ...(only && { only }),
   };
 }
 
@@ -278,8 +317,9 @@ function planAsJson(plan: Plan) {
       channelRatio,
       roundTo,
       coverage,
-      groups: plan.groups.map(({ group, kept }) => ({
+      groups: plan.groups.map(({ group, kind, kept }) => ({
         name: group.name,
+        kind,
         size: group.size,
         kept,
         counted: group.counted,
@@ -295,14 +335,15 @@ function planAsJson(plan: Plan) {
 const MOST_REASONS = 6;
 
 function printPlan({ groups, before, after, channelRatio, roundTo, frozen, left }: Plan): void {
-  const rows = groups.map(({ group, kept }) => [
+  const rows = groups.map(({ group, kind, kept }) => [
     clip(group.name, 44),
     `${group.size} → ${kept}`,
     percent(kept / group.size, 0),
     plural(new Set(group.members.map(({ weight }) => weight)).size, "weight"),
+    dim(kind),
     group.counted.length > 0 ? dim("counted") : "",
   ]);
-  print(...table([["group", "channels", "kept", "in", ""], ...rows], [1, 2, 3]), "");
+  print(...table([["group", "channels", "kept", "in", "", ""], ...rows], [1, 2, 3]), "");
   const part = (was: number, is: number) => `${count(was)} → ${count(is)}, ${percent(is / was)} left`;
   print(
     ...table([
