@@ -5,7 +5,8 @@
  *
  *     npm run build && PYTHON=venv/bin/python node bench/train/step.mjs [NET …] [--threads 1,2] [--turns 10] [--compile]
  *
- * PYTHON has torch, torchvision and transformers. Writes bench/results/training-step.json.
+ * PYTHON has torch, torchvision and transformers; `--compile` takes torch.compile as well, which needs a C++ compiler and
+ * minutes a net. Writes bench/results/training-step.json, where each machine has its own rows.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -47,9 +48,14 @@ function stepper(command, args, threads) {
 }
 
 const results = at("../results/training-step.json");
-const rows = existsSync(results) ? JSON.parse(readFileSync(results, "utf8")).rows : [];
-const peak = (await stepperOnce("peak", 1)).gflops;
-for (const threads of values.threads.split(",").map(Number))
+const { machines } = existsSync(results) ? JSON.parse(readFileSync(results, "utf8")) : { machines: [] };
+const model = cpus()[0]?.model;
+const machine = machines.find((one) => one.machine === model) ?? { machine: model, peakGflops: {}, rows: [] };
+if (!machines.includes(machine)) machines.push(machine);
+const { rows } = machine;
+for (const threads of values.threads.split(",").map(Number)) {
+  const peak = (await stepperOnce("peak", threads)).gflops;
+  machine.peakGflops[threads] = peak;
   for (const net of positionals.length > 0 ? positionals : Object.keys(NETS)) {
     const all = {
       minnow: stepper(process.execPath, [at("one-step.mjs"), net, String(threads)], threads),
@@ -79,17 +85,16 @@ for (const threads of values.threads.split(",").map(Number))
       peakMB: Object.fromEntries(
         Object.entries(info).map(([name, value]) => [name, value && Math.round(value.peakMB)]),
       ),
-      share: threads === 1 ? (6 * info.minnow.macs) / least.minnow / 1e6 / peak : undefined,
+      share: (6 * info.minnow.macs) / least.minnow / 1e6 / peak,
     };
     console.log(JSON.stringify(row));
     const place = rows.findIndex((other) => other.net === net && other.threads === threads);
     if (place < 0) rows.push(row);
     else rows[place] = row;
-    writeFileSync(
-      results,
-      `${JSON.stringify({ machine: cpus()[0]?.model, peakGflops: peak, date: new Date().toISOString().slice(0, 10), rows }, null, 2)}\n`,
-    );
+    machine.date = new Date().toISOString().slice(0, 10);
+    writeFileSync(results, `${JSON.stringify({ machines }, null, 2)}\n`);
   }
+}
 
 async function stepperOnce(what, threads) {
   const one = stepper(process.execPath, [at("one-step.mjs"), "peak", String(threads)], threads);

@@ -70,19 +70,20 @@ export function inputGradient(g: Backward, dy: string, w: string, s: Slide, grou
   });
 }
 
-/** The largest number of input channels whose shifted copies are laid side by side for one product, measured. */
-const FEW_CHANNELS = 8;
-
 /**
  * The gradient by the kernel: dW[m, c, tap] = Σ over batch and positions of dY[m] · X[c] moved by the tap.
- * Depthwise it is one convolution with dY as the kernel; else a matrix product a tap, over the positions of each example,
- * or over those of all where the kernel is large against them (the sum over the batch would cost more than a transpose).
+ * Depthwise it is one convolution with dY as the kernel; dense one where the batch takes the place of the channels; in groups
+ * or with wide taps a matrix product a tap, over the positions of each example, or over those of all where the kernel is large
+ * against them (the sum over the batch would cost more than a transpose).
  */
 function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: number): string {
   const [batch, channels] = g.shape(x) as [number, number];
   const [, filters, ...out] = g.shape(dy) as [number, number, ...number[]];
   const [each, made, length] = [channels / group, filters / group, elements(out)];
   if (each === 1 && made === 1 && s.kernel.length <= 2) return depthwiseGradient(g, x, dy, s);
+  if (group === 1 && isPatches(g, x, s, out)) return patchGradient(g, x, dy, s);
+  const dense = group === 1 && elements(s.kernel) > 1 && s.dilations.at(-1) === 1 && s.begin.every((b) => b >= 0);
+  if (dense && !g.portable) return swappedGradient(g, x, dy, s);
   const kernelLast = (parts: readonly string[], shape: readonly number[]) =>
     g.reshape(
       g.concat(
@@ -91,7 +92,6 @@ function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: num
       ),
       [filters, each, ...s.kernel],
     );
-  if (group === 1 && isPatches(g, x, s, out)) return patchGradient(g, x, dy, s);
   const wide = padded(g, x, s);
   if (group > 1) {
     const left = g.reshape(dy, [batch, group, made, length]);
@@ -100,20 +100,6 @@ function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: num
       return g.sum(g.matMul(left, right, { transB: true }), [0], false);
     });
     return kernelLast(products, [group, made, each]);
-  }
-  if (channels <= FEW_CHANNELS) {
-    const columns = g.concat(
-      taps(s.kernel).map((tap) => tapped(g, x, wide, s, tap, out)),
-      1,
-    );
-    const count = elements(s.kernel);
-    const product = g.matMul(
-      g.reshape(dy, [batch, filters, length]),
-      g.reshape(columns, [batch, count * channels, length]),
-      { transB: true },
-    );
-    const taken = g.reshape(g.sum(product, [0], false), [filters, count, channels]);
-    return g.reshape(g.transpose(taken, [0, 2, 1]), [filters, channels, ...s.kernel]);
   }
   if (filters * channels < 32 * length) {
     const left = g.reshape(dy, [batch, filters, length]);
@@ -132,6 +118,42 @@ function kernelGradient(g: Backward, x: string, dy: string, s: Slide, group: num
     }),
   );
   return kernelLast(products, [filters, channels]);
+}
+
+/**
+ * One convolution with batch and channels swapped: examples are its input channels, dY [M, N, …] its kernel, dilated by the
+ * stride. Channels lie side by side along the last axis, [1, N, …, W·C], and the kernel's taps there are C apart: what comes
+ * out is [1, M, …k, k·C], every number of it a number of dW.
+ */
+function swappedGradient(g: Backward, x: string, dy: string, s: Slide): string {
+  const [batch, channels, ...sizes] = g.shape(x) as [number, number, ...number[]];
+  const [, filters, ...out] = g.shape(dy) as [number, number, ...number[]];
+  const last = sizes.length - 1;
+  const interleaved = (values: readonly number[]) => values.map((v, i) => (i === last ? v * channels : v));
+  const places = spatialAxes(sizes.length);
+  const rows = g.reshape(g.transpose(x, [0, ...places, 1]), [1, batch, ...interleaved(sizes)]);
+  const taken = g.op("Conv", [rows, g.transpose(dy, [1, 0, ...places])], {
+    ...slideAttrs({
+      kernel: out,
+      strides: s.dilations,
+      dilations: interleaved(s.strides),
+      begin: interleaved(s.begin),
+      end: interleaved(s.end),
+    }),
+  });
+  const found = g.shape(taken).slice(2);
+  const apart = g.reshape(taken, [filters, ...found.with(last, (found[last] as number) / channels), channels]);
+  const inner = s.kernel.map((_, i) => i + 1);
+  const exact = s.kernel.every((k, i) => k === g.shape(apart)[i + 1]);
+  const cut = exact
+    ? apart
+    : g.slice(
+        apart,
+        s.kernel.map(() => 0),
+        s.kernel,
+        inner,
+      );
+  return g.transpose(cut, [0, last + 2, ...inner]);
 }
 
 /** Whether windows lie side by side and cover the input: every element is read once. */

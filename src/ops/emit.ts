@@ -1,5 +1,5 @@
 import { MinnowError } from "../errors.ts";
-import { int, ints } from "../ir/attrs.ts";
+import { int, ints, stringAttr } from "../ir/attrs.ts";
 import { isKnown } from "../ir/dim.ts";
 import { codeOf, type DType } from "../ir/dtype.ts";
 import type { GraphEdit } from "../ir/edit.ts";
@@ -148,7 +148,25 @@ export class Emitter {
   }
 
   add(a: Operand, b: Operand): string {
-    return a === 0 ? this.#named(b) : b === 0 ? this.#named(a) : this.op("Add", ordered(a, b));
+    if (a === 0 || b === 0) return this.#named(a === 0 ? b : a);
+    return this.#scattered(a, b) ?? this.#scattered(b, a) ?? this.op("Add", ordered(a, b));
+  }
+
+  /** A value plus what was added up on zeros, for this alone: it is added up on the value, which saves the zeros and a pass. */
+  #scattered(value: Operand, sum: Operand): string | undefined {
+    const unread = (name: Operand | undefined) =>
+      typeof name === "string" && this.edit.readersOf(name).length === 0 ? this.edit.writerOf(name) : undefined;
+    let node = unread(sum);
+    while (node?.op === "Reshape" && this.edit.readersOf(node.inputs[0] as string).length === 1)
+      node = this.edit.writerOf(node.inputs[0] as string);
+    if (typeof value !== "string" || node?.op !== "ScatterElements" || stringAttr(node, "reduction", "none") !== "add")
+      return undefined;
+    const [zeros, places, values] = node.inputs as [string, string, string];
+    const nothing = this.edit.writerOf(zeros);
+    const blank = nothing?.op === "Expand" && this.fact(nothing.inputs[0] as string).value?.join() === "0";
+    return blank && sameShape(this.shape(zeros), this.shape(value)) && this.dtype(zeros) === this.dtype(value)
+      ? this.op("ScatterElements", [value, places, values], node.attrs)
+      : undefined;
   }
 
   sub(a: Operand, b: Operand): string {

@@ -6,6 +6,9 @@ import type { TensorData } from "../ir/tensor.ts";
 import { random } from "../numeric/random.ts";
 import { openSession } from "../runtime/index.ts";
 import { differentiate } from "../train/differentiate.ts";
+import type { Fact } from "./define.ts";
+import { Emitter } from "./emit.ts";
+import { scatterElements } from "./scattered.ts";
 
 /** loss = Σ dy · table[ids] along an axis, everything fed. */
 function lookupOf(
@@ -71,4 +74,35 @@ describe.each([
       await session.close();
     },
   );
+});
+
+it.each([
+  [false, 0],
+  [true, 1],
+])("is added up on what it is summed with, unless it is read elsewhere (%s): %i additions", async (elsewhere, adds) => {
+  const input = (name: string, shape: readonly number[], dtype: "float32" | "int64" = "float32") => ({
+    name,
+    type: { kind: "tensor" as const, dtype, shape },
+  });
+  const inputs = [input("v", [6]), input("ids", [4], "int64"), input("values", [4])];
+  const e = edit({ name: "g", inputs, outputs: [], weights: new Map(), nodes: [], valueInfo: new Map() });
+  const facts = new Map<string, Fact>(inputs.map(({ name, type: { dtype, shape } }) => [name, { dtype, shape }]));
+  const opsets = new Map([["", 21]]);
+  const g = new Emitter(e, facts, opsets);
+  const scattered = g.reshape(scatterElements(g, [6], 0, "ids", "values"), [2, 3]);
+  const norm = elsewhere ? g.sum(scattered, [0, 1]) : undefined;
+  const outputs = [g.add("v", g.reshape(scattered, [6])), ...(norm ? [norm] : [])];
+  e.setOutputs(outputs.map((name) => ({ name })));
+  const model: Model = { graph: e.done(), opsets, irVersion: 10, functions: [] };
+  expect(model.graph.nodes.filter(({ op }) => op === "Add")).toHaveLength(adds);
+  const session = await openSession(model);
+  const float = (values: readonly number[]): TensorData => ({
+    dtype: "float32",
+    shape: [values.length],
+    data: Float32Array.from(values),
+  });
+  const ids: TensorData = { dtype: "int64", shape: [4], data: BigInt64Array.of(5n, 0n, 5n, 2n) };
+  const found = await session.run({ v: float([1, 2, 3, 4, 5, 6]), ids, values: float([10, 20, 30, 40]) });
+  expect([...((found[outputs[0] as string] as TensorData).data as Float32Array)]).toEqual([21, 2, 43, 4, 5, 46]);
+  await session.close();
 });

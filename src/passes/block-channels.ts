@@ -17,7 +17,11 @@ import { elements } from "../ir/tensor.ts";
 import type { Fact } from "../ops/define.ts";
 import { Emitter } from "../ops/emit.ts";
 import { inferModel } from "../ops/infer.ts";
-import { blockedKernels } from "./block-kernels.ts";
+import { ELEMENTWISE } from "./block-elementwise.ts";
+import { blockedKernelGradient, type Swapped, swappedOf } from "./block-kernel-gradient.ts";
+import { blockedKernels, type Emit } from "./block-kernels.ts";
+import { blockedPoolGradient, plainPool, scatteredOf } from "./block-pool.ts";
+import { transposedOnBlocks } from "./block-transposed.ts";
 import { removeUnread } from "./unread.ts";
 
 /** The domain of ONNX Runtime's operators on blocked channels. */
@@ -25,43 +29,6 @@ const BLOCKED = "com.microsoft.nchwc";
 
 /** With fewer output channels a block is mostly filled up: the plain kernel is as good. */
 const FEWEST = 5;
-
-/** Operators of one element at a time that give a finite number for 0: the channels that fill up a block hold zeros. */
-const ELEMENTWISE: ReadonlySet<string> = new Set([
-  "Abs",
-  "Add",
-  "And",
-  "Cast",
-  "Clip",
-  "Elu",
-  "Equal",
-  "Erf",
-  "Exp",
-  "Gelu",
-  "Greater",
-  "GreaterOrEqual",
-  "HardSigmoid",
-  "HardSwish",
-  "Identity",
-  "LeakyRelu",
-  "Less",
-  "LessOrEqual",
-  "Max",
-  "Min",
-  "Mul",
-  "Neg",
-  "Not",
-  "Or",
-  "Relu",
-  "Sigmoid",
-  "Sign",
-  "Softplus",
-  "Sub",
-  "Sum",
-  "Swish",
-  "Tanh",
-  "Where",
-]);
 
 /**
  * The model with its convolutions, and what lies between them, on blocked channels: [N, C, H, W] lies in memory as
@@ -99,7 +66,6 @@ class Layout {
 
   visit(node: Node): void {
     if (node.domain !== "") return;
-    if (node.op === "Reshape") this.#reshaped.set(node.outputs[0] as string, node.inputs[0] as string);
     this.#g.near = node.name;
     const made = this.#form(node);
     if (made !== undefined) this.#replace(node, made);
@@ -108,8 +74,14 @@ class Layout {
   /** The blocked form of the node's first output; undefined where it stays as it is. */
   #form(node: Node): string | undefined {
     if (node.op === "Conv") return this.#conv(node);
-    if (node.op === "ConvTranspose") return this.#spreadOut(node);
     const x = node.inputs[0] as string;
+    if (node.op === "Reshape") {
+      const made = this.#poolGradient(node);
+      if (made === undefined) this.#reshaped.set(node.outputs[0] as string, x);
+      return made;
+    }
+    if (node.op === "MaxPool") return this.#blocked.has(x) ? this.#pooled(node) : undefined;
+    if (node.op === "ConvTranspose") return this.#blocked.has(x) ? this.#transposed(node) : undefined;
     if (node.op === "BatchNormalization") return this.#blocked.has(x) ? this.#normalized(node) : undefined;
     if (node.op === "ReduceSum" || node.op === "GlobalAveragePool")
       return this.#blocked.has(x) ? this.#reduced(node) : undefined;
@@ -134,6 +106,8 @@ class Layout {
     this.#facts.set(made, { dtype: fact.dtype, ...(fact.shape && { shape: fact.shape }) });
     return made;
   }
+
+  #emitted: Emit = (op, inputs, shape, attrs) => this.#emit(op, inputs, { dtype: "float32", shape }, attrs);
 
   #up = (channels: number): number => Math.ceil(channels / this.#block) * this.#block;
 
@@ -172,6 +146,8 @@ class Layout {
     if (kernel.length !== 2 || !plain || filters < FEWEST) return undefined;
     const channels = g.shape(x)[1] as number;
     const depthwise = group > 1;
+    const swapped = depthwise ? undefined : swappedOf(g, node);
+    if (swapped !== undefined) return this.#kernelGradient(node, swapped);
     if (depthwise && (group !== channels || each !== 1 || filters !== channels)) return undefined;
     const own = depthwise ? this.#ownKernels(node, shape) : undefined;
     if (own !== undefined) return own;
@@ -188,6 +164,15 @@ class Layout {
     return this.#emit("Conv", inputs, { dtype: "float32", shape: this.#shape(shape) }, { ...attrs, ...more });
   }
 
+  /** A kernel's gradient as a convolution over the batch: it comes as any other value. */
+  #kernelGradient(node: Node, of: Swapped): undefined {
+    const [g, batch] = [this.#g, this.#g.shape(of.x)[0] as number];
+    const dy = batch < this.#block ? undefined : this.#blockedOf(of.dy);
+    if (dy === undefined) return;
+    const x = (g.shape(of.x)[1] as number) < this.#block ? undefined : this.#blockedOf(of.x);
+    g.edit.bypass(node, blockedKernelGradient(g, this.#emitted, node, of, { x, dy }, this.#block));
+  }
+
   /** A depthwise convolution of [1, N·C, H, W] by kernels [N·C, 1, …]: blocked values of [N, C, …] are that already, whole blocks given. */
   #ownKernels(node: Node, shape: readonly number[]): string | undefined {
     const g = this.#g;
@@ -199,54 +184,26 @@ class Layout {
     return this.#convolved(node, inputs, shape);
   }
 
-  /**
-   * A depthwise transposed convolution with strides: the input spread out with zeros between, then a convolution by the turned
-   * kernel. ONNX Runtime's own takes a product a channel.
-   */
-  #spreadOut(node: Node): string | undefined {
+  #pooled(node: Node): string | undefined {
+    const shape = this.#g.fact(node.outputs[0] as string).shape as number[];
+    const attrs = node.outputs.length > 1 || shape.length !== 4 ? undefined : plainPool(node);
+    const x = this.#blocked.get(node.inputs[0] as string) as string;
+    return attrs && this.#emitted("MaxPool", [x], this.#shape(shape), attrs);
+  }
+
+  #poolGradient(node: Node): string | undefined {
     const g = this.#g;
-    const [x, w] = node.inputs as [string, string];
-    const [shape, own] = [g.fact(node.outputs[0] as string).shape as number[], g.shape(x)];
-    const [channels, each, ...kernel] = g.shape(w) as [number, number, ...number[]];
-    const input = this.#blocked.get(x);
-    const plain = (name: string) => (intsAttr(node, name) ?? [1, 1]).every((v) => v === 1);
-    if (
-      input === undefined ||
-      node.inputs[2] ||
-      kernel.length !== 2 ||
-      each !== 1 ||
-      intAttr(node, "group", 1) !== channels ||
-      !plain("dilations")
-    )
-      return undefined;
-    const strides = intsAttr(node, "strides") ?? [1, 1];
-    const pads = intsAttr(node, "pads") ?? [0, 0, 0, 0];
-    const [b, filled] = [this.#block, this.#up(channels)];
-    const [batch, , height, width] = own as [number, number, number, number];
-    const [down, across] = strides as [number, number];
-    const apart = g.pad(g.reshape(input, [(batch * filled) / b, height, 1, width, b]), [
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      down - 1,
-      0,
-      (across - 1) * b,
-    ]);
-    const spread = g.reshape(apart, [batch, filled, height * down, width * across]);
-    const begin = kernel.map((k, i) => k - 1 - (pads[i] as number));
-    const end = kernel.map(
-      (k, i) =>
-        (shape[i + 2] as number) - (own[i + 2] as number) * (strides[i] as number) - (begin[i] as number) + k - 1,
-    );
-    if ([...begin, ...end].some((pad) => pad < 0)) return undefined;
-    const turned = g.slice(w, [-1, -1], [-(2 ** 31), -(2 ** 31)], [2, 3], [-1, -1]);
-    const kernels = blockedKernels(g, turned, b, 1);
-    const attrs = { kernel_shape: ints(kernel), pads: ints([...begin, ...end]), group: int(filled) };
-    return this.#emit("Conv", [spread, kernels], { dtype: "float32", shape: this.#shape(shape) }, attrs);
+    const found = scatteredOf(g, node);
+    const x = found && this.#blocked.get(found.pool.inputs[0] as string);
+    const dy = x && this.#blockedOf(found.dy);
+    if (!dy) return undefined;
+    const y = this.#emitted("MaxPool", [x], g.shape(dy), plainPool(found.pool));
+    return blockedPoolGradient(g, [x, y, dy], intsAttr(found.pool, "kernel_shape") as number[], this.#block);
+  }
+
+  #transposed(node: Node): string | undefined {
+    const x = this.#blocked.get(node.inputs[0] as string) as string;
+    return transposedOnBlocks(this.#g, this.#emitted, node, x, this.#block);
   }
 
   /** x · scale + bias with a number a channel: a depthwise convolution of one tap. */
@@ -269,6 +226,21 @@ class Layout {
     return filled === channels ? mean : g.slice(mean, [0], [channels], [0]);
   }
 
+  /**
+   * Σ a·b of each channel over batch and positions, in one pass over both: a depthwise convolution with a kernel of its own
+   * for each example's channel, as large as the map.
+   */
+  #products(a: string, b: string, channels: number): string {
+    const g = this.#g;
+    const [batch, filled, height, width] = g.shape(a) as [number, number, number, number];
+    const one = batch * filled;
+    const inputs = [g.reshape(a, [1, one, height, width]), g.reshape(b, [one, 1, height, width])];
+    const attrs = { group: int(one), kernel_shape: ints([height, width]) };
+    const taken = this.#emitted("Conv", inputs, [1, one, 1, 1], attrs);
+    const sum = g.sum(g.reshape(taken, [batch, filled]), [0], false);
+    return filled === channels ? sum : g.slice(sum, [0], [channels], [0]);
+  }
+
   #normalized(node: Node): string | undefined {
     const g = this.#g;
     const [x, scale, bias, mean, variance] = node.inputs as [string, string, string, string, string];
@@ -284,7 +256,7 @@ class Layout {
     const channels = g.shape(x)[1] as number;
     const own = this.#means(blocked, channels);
     const centred = this.#affine(blocked, g.expand(g.scalar(1), [channels]), g.neg(own));
-    const spread = this.#means(g.mul(centred, centred), channels);
+    const spread = g.mul(this.#products(centred, centred, channels), channels / g.size(x));
     [own, spread].forEach((value, i) => {
       const name = node.outputs[i + 1];
       if (name) g.edit.reroute(name, value);
@@ -308,7 +280,11 @@ class Layout {
     } else {
       const axes = node.inputs[1] ? g.fact(node.inputs[1]).value : undefined;
       if (axes?.join() !== "0,2,3" || intAttr(node, "keepdims", 1) === 1) return undefined;
-      result = g.mul(this.#means(blocked, channels), elements(shape) / channels);
+      const product = g.edit.writerOf(blocked);
+      result =
+        product?.op === "Mul" && product.inputs.every((name) => g.shape(name).join() === g.shape(blocked).join())
+          ? this.#products(...(product.inputs as [string, string]), channels)
+          : g.mul(this.#means(blocked, channels), elements(shape) / channels);
     }
     if (!g.edit.isOutput(name)) g.edit.bypass(node, result);
     return undefined;

@@ -1,4 +1,8 @@
+import type { Attrs } from "../ir/graph.ts";
 import type { Emitter } from "../ops/emit.ts";
+
+/** Emits a float operator on blocked channels, whose output has this shape. */
+export type Emit = (op: string, inputs: readonly string[], shape: readonly number[], attrs?: Attrs) => string;
 
 /**
  * A kernel [M, C, kh, kw] as ONNX Runtime's blocked convolutions read it: `block` output channels together, filled up with
