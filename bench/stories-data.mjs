@@ -26,7 +26,7 @@ function windowsIn(folder) {
 /** Mean of −ln of the probability of each token after the first of its window. */
 export async function lossOf(model, folder) {
   const windows = windowsIn(folder);
-  const session = await openSession(model);
+  const session = await openSession(model, { threads: 1 });
   let [sum, count] = [0, 0];
   for (const window of windows) {
     const ids = BigInt64Array.from({ length: WINDOW }, (_, i) => BigInt(window[i] ?? 0));
@@ -47,7 +47,7 @@ async function storiesDrawn(model, count) {
   const next = random(1);
   const ids = new BigInt64Array(count * WINDOW);
   for (let row = 0; row < count; row++) ids[row * WINDOW] = 1n;
-  const session = await openSession(model);
+  const session = await openSession(model, { threads: 1 });
   for (let place = 0; place + 1 < WINDOW; place++) {
     const { logits } = await session.run({ input_ids: { dtype: "int64", shape: [count, WINDOW], data: ids } });
     const vocabulary = logits.shape[2];
