@@ -18,6 +18,7 @@ export { guessPreprocess } from "./compress/preprocess.ts";
 export { parseRecipe, type Recipe } from "./compress/recipe.ts";
 export type { Trial, TrialLog } from "./compress/trials.ts";
 export * from "./data/index.ts";
+export { type DistillOptions, type DistillResult, distill, studentOf } from "./distill/index.ts";
 export { MinnowError } from "./errors.ts";
 export { readSafetensors, type SafeTensor, type Safetensors, saveSafetensors } from "./files/safetensors.ts";
 export * from "./ir/index.ts";

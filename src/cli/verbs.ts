@@ -9,6 +9,7 @@ export const VERBS: Readonly<Record<string, () => Promise<{ readonly verb: Verb 
   prune: () => import("./verbs/prune.ts"),
   optimize: () => import("./verbs/optimize.ts"),
   train: () => import("./verbs/train.ts"),
+  distill: () => import("./verbs/distill.ts"),
   finetune: () => import("./verbs/finetune.ts"),
   create: () => import("./verbs/create.ts"),
   evaluate: () => import("./verbs/evaluate.ts"),

@@ -85,7 +85,7 @@ function asChoices(g: Emitter, scores: string): string {
 }
 
 /** T²·Σ p·(log p − log q) / N with p = softmax(t/T), q = softmax(s/T), over rows. */
-function softLoss(g: Emitter, student: string, taught: string, temperature: number): string {
+export function softLoss(g: Emitter, student: string, taught: string, temperature: number): string {
   const [rows = 1] = g.shape(student);
   const logs = (scores: string) => g.op("LogSoftmax", [g.mul(scores, 1 / temperature)], { axis: int(-1) });
   const [q, p] = [logs(student), logs(taught)];

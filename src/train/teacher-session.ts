@@ -4,8 +4,11 @@ import { BITS } from "../ir/dtype.ts";
 import type { Model } from "../ir/graph.ts";
 import { elements, type TensorData, viewOf } from "../ir/tensor.ts";
 import { fromHalf } from "../numeric/half.ts";
+import { hashOf } from "../numeric/hash.ts";
+import { toBytes } from "../onnx/index.ts";
 import { openSession, type Session, type SessionOptions } from "../runtime/index.ts";
 import type { Loss } from "./step.ts";
+import { openCache, type TeacherCache } from "./teacher-cache.ts";
 import type { Source } from "./teacher-graph.ts";
 
 /** A value of the teacher that steps are fed with. */
@@ -19,20 +22,41 @@ export interface Answer {
 export interface Answers {
   ask(answer: Answer, sources: ReadonlyMap<string, Source>): void;
   readonly supply: NonNullable<Loss["supply"]>;
+  /** How many examples were computed and found, where answers are kept. */
+  counts(): TeacherCache["counts"] | undefined;
   close(): Promise<void>;
 }
 
-export function openAnswers(model: Model, name: string, running: SessionOptions): Answers {
+export interface AnswersOptions extends SessionOptions {
+  /** Whether answers are kept, and perhaps the file they are kept in. */
+  readonly cache?: boolean | string | undefined;
+}
+
+export function openAnswers(model: Model, name: string, { cache: keep, ...running }: AnswersOptions): Answers {
   const asked = new Map<string, Omit<Answer, "shape">>();
   let reads: ReadonlyMap<string, Source> = new Map();
   let open: { session: Promise<Session>; count: number } | undefined;
-  const close = async () => {
+  let cache: { kept: Promise<TeacherCache>; count: number } | undefined;
+  let epoch: number | undefined;
+  let counts: TeacherCache["counts"] | undefined;
+  const closeSession = async () => {
     const last = open;
     open = undefined;
     await (await last?.session)?.close();
   };
+  const close = async () => {
+    await closeSession();
+    await (await cache?.kept)?.save();
+  };
+  const kept = async (values: readonly string[]): Promise<TeacherCache> => {
+    if (cache?.count !== values.length) {
+      const path = typeof keep === "string" ? keep : undefined;
+      cache = { kept: openCache(hashOf(await toBytes(model)), values, path), count: values.length };
+    }
+    return cache.kept;
+  };
   const session = async (): Promise<Session> => {
-    if (open !== undefined && open.count < asked.size) await close();
+    if (open !== undefined && open.count < asked.size) await closeSession();
     open ??= { session: openSession(withOutputs(model, asked), running), count: asked.size };
     return open.session;
   };
@@ -41,15 +65,22 @@ export function openAnswers(model: Model, name: string, running: SessionOptions)
       asked.set(feed, { feed, value });
       reads = sources;
     },
-    async supply({ feeds }) {
+    async supply({ feeds, epoch: now }) {
       if (asked.size === 0) return {};
       const given = Object.fromEntries([...reads].map(([input, { feed }]) => [input, feeds[feed] as TensorData]));
       const values = [...new Set([...asked.values()].map(({ value }) => value))];
-      const results = await inPieces(await session(), model, given, values);
-      return Object.fromEntries(
-        [...asked.values()].map(({ feed, value }) => [feed, checked(results[value] as TensorData, name, value)]),
-      );
+      const compute = async () => {
+        const results = await inPieces(await session(), model, given, values);
+        return Object.fromEntries(values.map((value) => [value, checked(results[value] as TensorData, name, value)]));
+      };
+      const memory = keep ? await kept(values) : undefined;
+      counts = memory?.counts;
+      if (now !== epoch) await memory?.save();
+      epoch = now;
+      const results = memory === undefined ? await compute() : await memory.answers(given, compute);
+      return Object.fromEntries([...asked.values()].map(({ feed, value }) => [feed, results[value] as TensorData]));
     },
+    counts: () => counts,
     close,
   };
 }

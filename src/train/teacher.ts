@@ -25,6 +25,8 @@ export interface Teacher {
   readonly supply?: Loss["supply"];
   /** Where it runs, and why; said once a step was made. */
   readonly where: string;
+  /** Where its answers are kept: for how many examples it ran, and how many it knew. */
+  readonly counts?: { readonly computed: number; readonly found: number } | undefined;
   close(): Promise<void>;
 }
 
@@ -36,6 +38,13 @@ export interface TeacherOptions {
    * they are augmented, and the step is fed with what it says. Default: in the step where it fits into that graph.
    */
   readonly where?: "step" | "session";
+  /**
+   * Answers are computed once and kept, in memory (true) or also in a file, by the bits of what was asked; the teacher then
+   * runs in a session of its own.
+   */
+  readonly cache?: boolean | string;
+  /** Its scores are probabilities where no Softmax is found that makes them: their logarithms are taken. */
+  readonly probabilities?: boolean;
   readonly runtime?: Runtime;
   readonly threads?: number;
 }
@@ -51,18 +60,23 @@ export interface TeacherOptions {
  * await teacher.close();
  */
 export async function openTeacher(model: Model, options: TeacherOptions = {}): Promise<Teacher> {
-  const { name = "teacher", where, ...running } = options;
+  const { name = "teacher", cache, where: _where, probabilities = false, ...running } = options;
+  const where = cache ? "session" : options.where;
   const lifted = where === "session" ? [] : await forms(model);
-  const answers = openAnswers(model, name, running);
+  const answers = openAnswers(model, name, { ...running, cache });
   const inside = new WeakMap<Emitter, ReadonlyMap<string, string>>();
   let told = "nowhere yet";
 
+  const asScores = (g: Emitter, value: string): string =>
+    probabilities ? g.op("Log", [g.op("Max", [value, 1e-7])]) : value;
   const inStep = (g: Emitter, io: LossIo, asked: Asked, form: Model): string => {
     const known = inside.get(g) ?? inlined(g, form, sourcesOf(g, io, model, name), name);
     inside.set(g, known);
     const value = known.get(asked.of);
     if (value === undefined) throw unknownValue(model, asked.of);
-    return asked.scores === undefined ? value : logitsOf(g, value, asked.scores.squash, asked.scores.axis);
+    if (asked.scores === undefined) return value;
+    const scores = logitsOf(g, value, asked.scores.squash, asked.scores.axis);
+    return scores === value ? asScores(g, value) : scores;
   };
   const fed = (g: Emitter, io: LossIo, asked: Asked): string => {
     const sources = sourcesOf(g, io, model, name);
@@ -74,11 +88,12 @@ export async function openTeacher(model: Model, options: TeacherOptions = {}): P
       });
     const feed = `${name}.${value}`;
     answers.ask({ feed, value, shape: shape as readonly number[] }, sources);
-    return io.input(feed, "float32", shape as readonly number[]);
+    const given = io.input(feed, "float32", shape as readonly number[]);
+    return asked.scores !== undefined && value === asked.of ? asScores(g, given) : given;
   };
   const get = (g: Emitter, io: LossIo, asked: Asked): string => {
     const form = lifted.find(({ opsets }) => opsets.get("") === g.opsets.get(""));
-    const reason = where === "session" ? "as asked for" : misfit(g, model, form);
+    const reason = where === "session" ? (cache ? "its answers are kept" : "as asked for") : misfit(g, model, form);
     if (where === "step" && reason !== undefined)
       throw new MinnowError(`The teacher cannot become part of a step: ${reason}.`, {
         code: "train/teacher-step",
@@ -94,6 +109,9 @@ export async function openTeacher(model: Model, options: TeacherOptions = {}): P
     supply: answers.supply,
     get where() {
       return told;
+    },
+    get counts() {
+      return answers.counts();
     },
     close: answers.close,
   };

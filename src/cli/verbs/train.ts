@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { type Dataset, split } from "../../data/dataset.ts";
+import type { PreprocessOptions } from "../../data/preprocess.ts";
 import { MinnowError } from "../../errors.ts";
 import type { Model } from "../../ir/graph.ts";
 import { evaluate } from "../../measure/evaluate.ts";
@@ -88,6 +89,11 @@ export interface Way {
   readonly verb: string;
   /** Ending of the path that is written. */
   readonly output: string;
+  /** What is trained, where it is not the model that the command line names; and how its pictures are preprocessed. */
+  readonly opened?: Opened;
+  readonly preprocess?: PreprocessOptions | undefined;
+  /** How it is trained; default {@link train}. */
+  train?(model: Model, options: TrainOptions): Promise<TrainResult>;
   /** What is trained in the place of the model, how, and the lines for people. */
   start(
     model: Model,
@@ -112,12 +118,12 @@ export interface Way {
 
 /** Trains, judges and reports: what `train` and the verbs like it have in common. */
 export async function learn(given: Given, way: Way): Promise<number> {
-  const opened = await openModel(onePath(given));
+  const opened = way.opened ?? (await openModel(onePath(given)));
   const output = outputPath(given, opened.path, way.output);
   const checkpoint = text(given, "checkpoint") ?? `${output.replace(/\.onnx$/i, "")}.checkpoint.safetensors`;
   const resume = resumeFrom(given, checkpoint);
   const metrics = metricsOf(given);
-  const data = await openData(given, opened.model, opened.path, "data", undefined, { untrained: true });
+  const data = await openData(given, opened.model, opened.path, "data", way.preprocess, { untrained: true });
   const roles = await learningRoles(given, opened.model, opened.path, data);
   const keep = keepVocabulary(output, roles.vocabulary, flag(given, "force"));
   const start = await way.start(opened.model, roles.learn);
@@ -127,7 +133,7 @@ export async function learn(given: Given, way: Way): Promise<number> {
   const judge = (model: Model) => judged(given, model, roles, metrics);
   const before = await judge(opened.model);
   const shown = teller(given);
-  const result = await train(start.model, {
+  const result = await (way.train ?? train)(start.model, {
     ...options,
     ...start.options,
     ...runningOf(given),
@@ -224,7 +230,8 @@ async function conclude(made: Made): Promise<number> {
   const { given, way, opened, output, checkpoint, result, model, finished, before, after, lines } = made;
   await save(model, output);
   const { history, best, untouched, stopped } = result;
-  const report = text(given, "report") ?? `${output.replace(/(\.(trained|finetuned))?\.onnx$/i, "")}.report.html`;
+  const report =
+    text(given, "report") ?? `${output.replace(/(\.(trained|finetuned|distilled))?\.onnx$/i, "")}.report.html`;
   await writeFile(
     report,
     trainingReport({
