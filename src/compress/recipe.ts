@@ -2,8 +2,9 @@ import { z } from "zod";
 import type { Dataset } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
-import { type Change, optimize, type Pass } from "../passes/index.ts";
+import { type Change, optimize, type Pass, sequence } from "../passes/index.ts";
 import { calibrate, quantizeStatic, type Statistics, storeWeights } from "../quantize/index.ts";
+import { CUTTING_STEPS, type CuttingStep, cuttingPass, isCutting } from "./cutting.ts";
 
 const optimizeStep = z.strictObject({ name: z.literal("optimize") });
 
@@ -22,7 +23,7 @@ const storeStep = z.strictObject({
 });
 
 const schema = z
-  .array(z.discriminatedUnion("name", [optimizeStep, quantizeStep, storeStep]))
+  .array(z.discriminatedUnion("name", [optimizeStep, ...CUTTING_STEPS, quantizeStep, storeStep]))
   .min(1)
   .readonly();
 
@@ -69,7 +70,10 @@ export function kitchen(
     });
   };
   let statistics: Promise<Statistics> | undefined;
-  const passOf = async ({ name, ...step }: Exclude<Recipe[number], { name: "optimize" }>): Promise<Pass> => {
+  const passOf = async ({
+    name,
+    ...step
+  }: Exclude<Recipe[number], CuttingStep | { name: "optimize" }>): Promise<Pass> => {
     if ("to" in step) return storeWeights({ ...step, ...(step.biasCorrection && { data: examples() }), ...options });
     statistics ??= base.then((start) => calibrate(start.model, examples(), options));
     return quantizeStatic({ ...step, ...options, data: examples(), statistics: await statistics });
@@ -79,8 +83,20 @@ export function kitchen(
     async make(recipe) {
       const optimized = recipe.some(({ name }) => name === "optimize");
       let { model: made, changes }: Made = optimized ? await base : { model, changes: [] };
+      const cuts = recipe.filter(isCutting);
+      if (cuts.length > 0) {
+        // What follows starts from the cut model: statistics of the whole one say nothing of it.
+        const cut = await sequence(cuts.map((step) => cuttingPass(step, { ...options, ...(data && { data }) }))).run(
+          made,
+        );
+        const rest = await kitchen(cut.model, data, options).make([
+          { name: "optimize" },
+          ...recipe.filter((step) => !isCutting(step)),
+        ]);
+        return { model: rest.model, changes: [...changes, ...cut.changes, ...rest.changes] };
+      }
       for (const step of recipe) {
-        if (step.name === "optimize") continue;
+        if (step.name === "optimize" || isCutting(step)) continue;
         const result = await (await passOf(step)).run(made);
         made = result.model;
         changes = [...changes, ...result.changes];
