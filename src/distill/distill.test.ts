@@ -80,6 +80,13 @@ describe("distill", () => {
     expect(result.model.graph.outputs.map(({ name }) => name)).toEqual(["scores"]);
     expect(Object.keys(await weightsOf(result.model)).sort()).toEqual(Object.keys(await weightsOf(student)).sort());
     expect([...result.model.graph.weights.keys()].filter((name) => name.includes("projection"))).toEqual([]);
+    // Unlabelled data judges too, by the loss, wherever the teacher runs.
+    const judged = { data: unlabelled(pictures(48, 3)), validation: unlabelled(pictures(40, 8)), epochs: 2 };
+    const histories = await Promise.all(
+      [true, false].map(async (cache) => (await distill(student, { ...some, ...judged, teacher, cache })).history),
+    );
+    const validated = histories.map((history) => history.map((epoch) => (epoch.metrics.loss as number).toPrecision(4)));
+    expect(validated[0]).toEqual(validated[1]);
     const plain = await train(student, { ...some, epochs: 1, data: pictures(32) });
     expect(result.model.graph.nodes.map(({ op }) => op)).toEqual(plain.model.graph.nodes.map(({ op }) => op));
   });

@@ -5,7 +5,7 @@ import { inferModel } from "../ops/infer.ts";
 import type { Pixels } from "../train/augment.ts";
 import { readyToTrain } from "../train/prepare.ts";
 import type { Loss } from "../train/step.ts";
-import { ensemble, openTeacher, type Teacher } from "../train/teacher.ts";
+import { ensemble, modern, openTeacher, type Teacher } from "../train/teacher.ts";
 import { type TrainOptions, type TrainResult, train } from "../train/train.ts";
 import { meanLoss } from "../train/validate.ts";
 import { judgeTeachers, lacksClasses, worse } from "./check.ts";
@@ -123,15 +123,16 @@ interface Setup {
 
 async function prepared(given: Model, options: DistillOptions, note: (line: string) => void): Promise<Setup> {
   const { data, validation, seed = 0, losses = [softTargets()] } = options;
-  const teachers = Array.isArray(options.teacher) ? (options.teacher as readonly Model[]) : [options.teacher as Model];
+  const teachers = await Promise.all(teachersOf(options).map(modern));
   const named = teachers.map((model, i) => ({ name: i === 0 ? "teacher" : `teacher${i + 1}`, model }));
   const [first] = teachers;
   if (first === undefined)
     throw new MinnowError("There is no teacher.", { code: "distill/no-teacher", mend: "Give at least one model." });
   const terms = losses.map((loss) => ("term" in loss ? loss : { term: loss, weight: undefined }));
-  const wanted = terms.map(({ term: { pairs = [] } }) => (pairs === "stages" ? stagePairs(given, first) : pairs));
+  const lifted = await modern(given);
+  const wanted = terms.map(({ term: { pairs = [] } }) => (pairs === "stages" ? stagePairs(lifted, first) : pairs));
   let student = withOutputs(
-    given,
+    lifted,
     wanted.flat().map((pair) => pair.student),
     "student",
   );
@@ -150,7 +151,7 @@ async function prepared(given: Model, options: DistillOptions, note: (line: stri
   const see = (from: Dataset) =>
     viewsFor(from, given, views, options.teacherData === undefined ? from : options.teacherData);
   const [judged, probabilities] = await judgeTeachers(given, named, options, note);
-  const cache = cacheOf(options, { inner: values.length > 0, views: views.length > 0 }, note);
+  const cache = cacheOf(options, first, { inner: values.length > 0, views: views.length > 0 }, note);
   const running = {
     ...(options.runtime && { runtime: options.runtime }),
     ...(options.threads && { threads: options.threads }),
@@ -178,13 +179,16 @@ async function prepared(given: Model, options: DistillOptions, note: (line: stri
   };
 }
 
+const teachersOf = ({ teacher }: DistillOptions): readonly Model[] =>
+  Array.isArray(teacher) ? (teacher as readonly Model[]) : [teacher as Model];
+
 /** Whether the teacher's answers are kept, and the reason. */
 function cacheOf(
-  { cache, augment, epochs, teacher, teacherOutput }: DistillOptions,
+  { cache, augment, epochs, teacherOutput }: DistillOptions,
+  model: Model,
   { inner, views }: { inner: boolean; views: boolean },
   note: (line: string) => void,
 ): boolean | string {
-  const model = (Array.isArray(teacher) ? teacher[0] : teacher) as Model;
   const output = teacherOutput ?? model.graph.outputs[0]?.name ?? "";
   const rank = inferModel(model).get(output)?.shape?.length ?? 0;
   const why =

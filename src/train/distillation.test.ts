@@ -152,6 +152,8 @@ describe("distillation", () => {
       [quantized, {}, "in the graph", formula(own as number[][], rounded, some.y, 4, 0.9)],
       [quantized, { where: "session" }, "session", formula(own as number[][], rounded, some.y, 4, 0.9)],
     ];
+    const old = { ...net(2, { end: "Softmax" }), opsets: new Map([["", 11]]) };
+    cases.push([old, {}, "in the graph", expected], [old, { where: "session" }, "in a session", expected]);
     for (const [model, options, where, loss] of cases)
       await withTeacher(model, options, async (teacher) => {
         const found = await lossOf(student, some.data, { teacher });

@@ -130,8 +130,7 @@ function withShapes(g: Emitter, model: Model, sources: ReadonlyMap<string, Sourc
     const batch = own !== undefined && isKnown(own) ? own : shape[0];
     return { name: info.name, type: { kind: "tensor", dtype, shape: [batch as Dim, ...shape.slice(1)] } };
   });
-  const outputs = model.graph.outputs.map(({ name }) => ({ name }));
-  return { ...model, graph: { ...model.graph, inputs, outputs, valueInfo: new Map() } };
+  return { ...model, graph: { ...model.graph, inputs } };
 }
 
 export const unknownValue = (model: Model, name: string): MinnowError =>

@@ -59,9 +59,10 @@ export interface TeacherOptions {
  * const { model } = await train(small, { data, epochs: 10, loss: distillation({ teacher, temperature: 4 }) });
  * await teacher.close();
  */
-export async function openTeacher(model: Model, options: TeacherOptions = {}): Promise<Teacher> {
+export async function openTeacher(given: Model, options: TeacherOptions = {}): Promise<Teacher> {
   const { name = "teacher", cache, where: _where, probabilities = false, ...running } = options;
   const where = cache ? "session" : options.where;
+  const model = await modern(given);
   const lifted = where === "session" ? [] : await forms(model);
   const answers = openAnswers(model, name, { ...running, cache });
   const inside = new WeakMap<Emitter, ReadonlyMap<string, string>>();
@@ -120,15 +121,24 @@ export async function openTeacher(model: Model, options: TeacherOptions = {}): P
 /** The opsets of ai.onnx that students are trained in: the one Minnow works in, and the one 4 bits need. */
 const OPSETS = [18, 21];
 
-/** The teacher as its nodes may stand in a student's graph; none where it cannot be lifted. */
-async function forms(model: Model): Promise<Model[]> {
+/** The model in the operators' forms of today, whose shapes are known; itself where it cannot be lifted. */
+export const modern = async (model: Model): Promise<Model> =>
+  (await attempt(() => upgrade().run(model)))?.model ?? model;
+
+async function attempt<T>(make: () => Promise<T>): Promise<T | undefined> {
   try {
-    const { model: ready } = await readyToTrain(model);
-    return await Promise.all(OPSETS.map(async (to) => (await upgrade({ to }).run(ready)).model));
+    return await make();
   } catch (error) {
-    if (error instanceof MinnowError) return [];
+    if (error instanceof MinnowError) return undefined;
     throw error;
   }
+}
+
+/** The teacher as its nodes may stand in a student's graph; none where it cannot be lifted. */
+async function forms(model: Model): Promise<Model[]> {
+  const ready = await attempt(() => readyToTrain(model));
+  if (ready === undefined) return [];
+  return Promise.all(OPSETS.map(async (to) => (await upgrade({ to }).run(ready.model)).model));
 }
 
 /**

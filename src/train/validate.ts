@@ -47,7 +47,7 @@ export async function meanLoss(model: Model, data: Dataset, options: ValidateOpt
   const whole = Math.min(options.batch, data.size);
   sessions.set(whole, await open(whole));
   const { asked } = sessions.get(whole) as { asked: Judge };
-  const bound = await bindTraining(data, asked.model.graph, asked.feeds);
+  const bound = await bindTraining(data, asked.own, asked.feeds);
   let [sum, count] = [0, 0];
   try {
     for await (const { feeds, labels, indices } of batches(bound, whole, { signal: options.signal })) {
@@ -67,6 +67,8 @@ export async function meanLoss(model: Model, data: Dataset, options: ValidateOpt
 
 interface Judge {
   readonly model: Model;
+  /** The graph before the loss, with the inputs that the examples are for. */
+  readonly own: Model["graph"];
   readonly loss: string;
   readonly feeds: TrainStep["feeds"];
 }
@@ -91,6 +93,12 @@ async function judgeOf(model: Model, loss: Loss, batch: number, sizes?: Readonly
   });
   e.setInputs(inputs);
   e.setOutputs([...bound.graph.outputs, { name: value }]);
-  const feeds = inputs.map(({ name }) => ({ name, dtype: g.dtype(name), shape: g.shape(name) }));
-  return { model: { ...bound, graph: e.done() }, loss: value, feeds };
+  const own = new Set(bound.graph.inputs.map(({ name }) => name));
+  const feeds = inputs.map(({ name }) => ({
+    name,
+    dtype: g.dtype(name),
+    shape: g.shape(name),
+    ...(!own.has(name) && { asked: name }),
+  }));
+  return { own: bound.graph, model: { ...bound, graph: e.done() }, loss: value, feeds };
 }
