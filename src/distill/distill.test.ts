@@ -9,6 +9,7 @@ import type { Model } from "../ir/graph.ts";
 import { float32s, readFloats, type Tensor } from "../ir/tensor.ts";
 import { evaluate } from "../measure/evaluate.ts";
 import { normal, random } from "../numeric/random.ts";
+import { freezeQuantized, quantizationAware } from "../quantize/index.ts";
 import { constant } from "../train/schedules.ts";
 import { train } from "../train/train.ts";
 import { type DistillOptions, distill } from "./distill.ts";
@@ -169,6 +170,26 @@ describe("distill", () => {
     const loss = await lossOf(scores);
     for (const given of [hidden, [scores, hidden]])
       expect(Math.abs((await lossOf(given)) - loss)).toBeLessThan(1e-4 * loss);
+  });
+
+  it("lets a float model teach what was quantized from it, by itself and with no label", async () => {
+    const [data, test] = [unlabelled(pictures(120, 3)), pictures(120, 9)];
+    const aware = (await quantizationAware({ data: data.take(32), weightType: "int4" }).run(teacher)).model;
+    const options = {
+      ...some,
+      alpha: 1,
+      cache: false,
+      schedule: constant(0.005),
+      clipNorm: 1,
+      losses: [softTargets({ temperature: 1 })],
+    };
+    const { model, history, notes } = await distill(aware, { ...options, teacher, data, validation: unlabelled(test) });
+    const [start, end] = [history[0]?.metrics.loss as number, history.at(-1)?.metrics.loss as number];
+    expect(end).toBeLessThan(start);
+    expect(notes).toContain("The teacher ran in the graph of the step.");
+    const { metrics } = await evaluate((await freezeQuantized().run(model)).model, test);
+    const float = await evaluate(teacher, test);
+    expect(metrics.accuracy).toBeGreaterThan((float.metrics.accuracy as number) - 0.03);
   });
 
   it("says when the student is better than its teacher, and which classes have no example", async () => {
