@@ -32,8 +32,10 @@ export {
   type BlockPlan,
   type DropBlocksOptions,
   dropBlocks,
+  type LotteryTicketOptions,
   type LowRankOptions,
   type LowRankPlan,
+  lotteryTicket,
   lowRank,
   type Plan,
   planDropBlocks,
@@ -41,8 +43,11 @@ export {
   planPruning,
   roundToFor,
   type SparsePruningOptions,
+  type SparseTrainingOptions,
+  type SparseTrainingResult,
   type StructuredPruningOptions,
   sparsePruning,
+  sparseTraining,
   structuredPruning,
 } from "./prune/index.ts";
 export * from "./quantize/index.ts";

@@ -13,6 +13,7 @@ export {
 } from "./drop-blocks.ts";
 export { type FrozenAxis, type Group, type Groups, groupsOf, type Member } from "./groups.ts";
 export { type GroupKind, KINDS, kindsOf } from "./kinds.ts";
+export { type LotteryTicketOptions, lotteryTicket } from "./lottery.ts";
 export {
   applyLowRankPlan,
   type FactoredLayer,
@@ -36,5 +37,14 @@ export {
   scoresOf,
 } from "./scores.ts";
 export { type SparseMethod, type SparsePruningOptions, sparsePruning } from "./sparse.ts";
+export {
+  type PruningMasksOptions,
+  pruningMasks,
+  type SparseAmount,
+  type SparseTrainingOptions,
+  type SparseTrainingResult,
+  sparseTraining,
+  sparsityOf,
+} from "./sparse-training.ts";
 export { applyPlan, structuredPruning } from "./structured.ts";
 export type { Plan, PlannedGroup, StructuredPruningOptions, Target, Targets } from "./types.ts";

@@ -5,7 +5,8 @@ import { float32s, readFloats } from "../ir/tensor.ts";
 import type { Json, Pass, PassResult } from "../passes/index.ts";
 import { averagesOf, examplesOf, type MeasureData, meanAlong, observing, productsAlong } from "./activations.ts";
 import { type Derivation, derive } from "./derive.ts";
-import { bitsOf, isLowest, type Lowest, lowestOf } from "./lowest.ts";
+import type { Lowest } from "./lowest.ts";
+import { boundOf, maskOf } from "./masks.ts";
 import { matricesOf, type WeightMatrix } from "./matrices.ts";
 import { prepared } from "./prepare.ts";
 import { reestimate } from "./reestimate.ts";
@@ -56,7 +57,13 @@ export function sparsePruning(options: SparsePruningOptions = {}): Pass {
   };
 }
 
-function amountOf({ sparsity = 0.5, pattern, method = "magnitude", scope }: SparsePruningOptions): Amount {
+/** How much goes; a MinnowError `prune/option` for what makes no sense. */
+export function amountOf({
+  sparsity = 0.5,
+  pattern,
+  method = "magnitude",
+  scope,
+}: Pick<SparsePruningOptions, "sparsity" | "pattern" | "method" | "scope">): Amount {
   const bad = (at: string, what: string, mend: string): never => {
     throw new MinnowError(`It is ${what}.`, { code: "prune/option", at, mend });
   };
@@ -76,11 +83,7 @@ async function sparsified(given: Model, amount: Amount, options: SparsePruningOp
   const base = await prepared(given);
   const d = derive(base.model);
   const matrices = matricesOf(d, options.ignoredLayers);
-  if (matrices.length === 0)
-    throw new MinnowError("No weight of the model is a matrix or a kernel that is summed over.", {
-      code: "prune/nothing",
-      mend: "Check ignoredLayers; a quantized model has to be pruned before it is quantized.",
-    });
+  if (matrices.length === 0) throw noMatrix();
   const { method = "magnitude" } = options;
   const work = new Sparsifier(
     d,
@@ -104,6 +107,12 @@ async function sparsified(given: Model, amount: Amount, options: SparsePruningOp
   if (!(options.reestimate ?? options.data !== undefined)) return { model: sparse, changes };
   return { model: (await reestimate(sparse, options)).model, changes };
 }
+
+export const noMatrix = (): MinnowError =>
+  new MinnowError("No weight of the model is a matrix or a kernel that is summed over.", {
+    code: "prune/nothing",
+    mend: "Check ignoredLayers; a quantized model has to be pruned before it is quantized.",
+  });
 
 /** Whether every column is a feature of its own, and few enough for their products to fit. */
 const isWhole = ({ input, columnAt, featureOf }: WeightMatrix): boolean =>
@@ -149,49 +158,16 @@ class Sparsifier {
   }
 
   /** The bound of what goes from all of some matrices together. */
-  async bound(matrices: readonly WeightMatrix[]): Promise<Lowest> {
-    const count = matrices.reduce((sum, { rowAt, columnAt }) => sum + rowAt.length * columnAt.length, 0);
-    const scoresOf = (matrix: WeightMatrix) => this.#scores(matrix);
-    const parts = async function* () {
-      for (const matrix of matrices) yield await scoresOf(matrix);
-    };
-    return lowestOf(parts, Math.round((this.#amount as { sparsity: number }).sparsity * count));
+  bound(matrices: readonly WeightMatrix[]): Promise<Lowest> {
+    return boundOf(matrices, (matrix) => this.#scores(matrix), (this.#amount as { sparsity: number }).sparsity);
   }
 
   /** The weight with what scores lowest set to 0. */
   async first(matrix: WeightMatrix, bound: Lowest | undefined) {
-    const scores = await this.#scores(matrix);
-    const values = Float32Array.from(await this.#values(matrix));
-    const width = matrix.columnAt.length;
     const scope = this.#options.scope ?? (this.#options.method === "wanda" ? "row" : "layer");
-    const size = "of" in this.#amount ? this.#amount.of : scope === "row" ? width : scores.length;
-    const zero = (i: number) => {
-      values[matrix.rowAt[Math.floor(i / width)]! + matrix.columnAt[i % width]!] = 0;
-    };
-    if (bound !== undefined) {
-      for (const [i, bits] of bitsOf(scores).entries()) if (isLowest(bound, bits)) zero(i);
-    } else if ("of" in this.#amount) this.#pattern(scores, width, size, this.#amount.keep, zero);
-    else
-      for (let at = 0; at < scores.length; at += size)
-        await this.#part(scores.subarray(at, at + size), this.#amount.sparsity, (i) => zero(at + i));
+    const mask = await maskOf(matrix, await this.#scores(matrix), { amount: this.#amount, scope, bound });
+    const values = (await this.#values(matrix)).map((value, i) => (mask[i] === 0 ? 0 : value));
     return float32s(this.#d.model.graph.weights.get(matrix.weight)!.shape, values);
-  }
-
-  async #part(scores: Float32Array, sparsity: number, zero: (i: number) => void): Promise<void> {
-    const parts = async function* () {
-      yield scores;
-    };
-    const lowest = await lowestOf(parts, Math.round(sparsity * scores.length));
-    for (const [i, bits] of bitsOf(scores).entries()) if (isLowest(lowest, bits)) zero(i);
-  }
-
-  /** Of every `size` numbers of a row all but `keep` go; what is left over at its end stays. */
-  #pattern(scores: Float32Array, width: number, size: number, keep: number, zero: (i: number) => void): void {
-    for (let row = 0; row < scores.length; row += width)
-      for (let at = row; at + size <= row + width; at += size) {
-        const order = Array.from({ length: size }, (_, k) => at + k).sort((a, b) => scores[a]! - scores[b]!);
-        for (const i of order.slice(0, size - keep)) zero(i);
-      }
   }
 
   /** The weight by its curvature. */

@@ -1,4 +1,5 @@
 export { calibrate } from "./calibrate.ts";
+export { type ClusterWeightsOptions, clusterWeights, tuneClusters } from "./cluster.ts";
 export { type QuantizeDynamicOptions, quantizeDynamic } from "./dynamic.ts";
 export { type ConvertFloat16Options, convertFloat16 } from "./float16.ts";
 export { type Mode, type ModeOptions, quantizeMode, SUFFIXES, weightTypeOf } from "./modes.ts";

@@ -3,7 +3,7 @@ import { MinnowError } from "../errors.ts";
 import { int } from "../ir/attrs.ts";
 import { byteSize, codeOf } from "../ir/dtype.ts";
 import type { Model, Node } from "../ir/graph.ts";
-import { elements, float32s, int64s, type Tensor } from "../ir/tensor.ts";
+import { elements, float32s, int64s, readFloats, type Tensor } from "../ir/tensor.ts";
 import { titleOf } from "../ir/walk.ts";
 import { ruleOf } from "../ops/index.ts";
 import { type Pass, type PassResult, upgrade } from "../passes/index.ts";
@@ -19,11 +19,14 @@ import { Packer, packLevels } from "./packed.ts";
 import { type Plan, planOf } from "./plan.ts";
 import { ROUNDINGS } from "./rounding/index.ts";
 import { roundToTable } from "./rounding/table.ts";
+import { emitPositions, positionsOf } from "./sparse-codebook.ts";
 import type { CalibrateOptions, StoreWeightsOptions } from "./types.ts";
 import { quantizeWeight } from "./weights.ts";
 
 /** Weights of fewer elements stay as they are: what would stand before them costs more than it saves. */
 const LEAST_ELEMENTS = 512;
+/** … and a codebook is small. */
+const LEAST_INDICES = 256;
 /** Channels of fewer elements go into fp16: a scale for each would cost as much, and few numbers round badly. */
 const LEAST_PER_SCALE: Readonly<Record<number, number>> = { 8: 65, 4: 16, 3: 16, 2: 16 };
 /** ONNX Runtime folds no constant larger than this. */
@@ -64,7 +67,7 @@ export function storeWeights(options: StoreWeightsOptions): Pass {
   const pass = rewriting("storeWeights", async (site) => {
     const packer = new Packer(KEPT_BYTES);
     for (const [name, weight] of site.graph.weights)
-      if (isStorable(site, name, weight))
+      if (isStorable(site, name, weight, to === "codebook" ? LEAST_INDICES : LEAST_ELEMENTS))
         await store({ site, name, weight, packer }, { ...options, blockSize, method });
   });
   const run = (model: Model) => (biasCorrection ? corrected(model, pass, data!, options) : pass.run(model));
@@ -104,8 +107,8 @@ async function corrected(given: Model, pass: Pass, data: Dataset, options: Calib
   return { model: right, changes: [...changes, ...stored, { what, at: titleOf(contractions[0]!.node) }] };
 }
 
-function isStorable({ edit, graph }: Site, name: string, { dtype, shape }: Tensor): boolean {
-  if (dtype !== "float32" || elements(shape) < LEAST_ELEMENTS) return false;
+function isStorable({ edit, graph }: Site, name: string, { dtype, shape }: Tensor, least: number): boolean {
+  if (dtype !== "float32" || elements(shape) < least) return false;
   if (edit.isOutput(name) || graph.inputs.some((input) => input.name === name)) return false;
   if (byteSize(dtype, elements(shape)) > MOST_BYTES)
     throw new MinnowError(
@@ -226,11 +229,21 @@ function scaled({ site, name, weight }: Stored, matrix: Matrix, size: number, fr
   reshape(product!, weight.shape, name);
 }
 
-/** Gather from the numbers that levels stand for, times the scale of each block where there is one. */
+/**
+ * Gather from the numbers that levels stand for, times the scale of each block where there is one; of a weight that is
+ * mostly 0 only what is not.
+ */
 async function storeCodebook(it: Stored, matrix: Matrix, size: number): Promise<void> {
   const { site, name, weight, packer } = it;
   const { edit } = site;
   const { table, exact } = await codebookOf(matrix, size);
+  const isSmall = byteSize("float32", elements(weight.shape)) <= LARGE_BYTES;
+  const positions = exact && isSmall ? positionsOf(await readFloats(weight), table) : undefined;
+  if (positions !== undefined) {
+    edit.removeWeight(name);
+    emitPositions(edit, positions, name, weight.shape);
+    return note(site, name, "what is not 0 and where it stands, which CumSum and ScatterElements or Gather turn");
+  }
   const grid: Grid = { bits: table.length > 16 ? 8 : 4, symmetric: false, blockSize: size };
   const rounding = roundToTable([...table], exact);
   const packed = await packLevels(packer, { matrix, grid, rounding }, { shape: weight.shape, turned: matrix.turned });

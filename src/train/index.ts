@@ -33,6 +33,7 @@ export {
   meanSquaredError,
   type TargetOptions,
 } from "./losses.ts";
+export { type MasksAt, maskKey, movementKey, type WeightMasks } from "./masks.ts";
 export {
   type AdamWOptions,
   adamW,

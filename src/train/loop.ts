@@ -4,6 +4,7 @@ import type { Model } from "../ir/graph.ts";
 import { type TensorData, tensorOf } from "../ir/tensor.ts";
 import { type Checkpoint, readCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { feedsOf } from "./feeding.ts";
+import { maskedBy, maskKey } from "./masks.ts";
 import { type LearningBatch, learningBatches } from "./order.ts";
 import { beginning, type EpochRecord, type Progress, progressOf } from "./progress.ts";
 import { cosine, type Schedule, warmUp } from "./schedules.ts";
@@ -41,6 +42,7 @@ export class Loop {
     const { epochs, patience = Number.POSITIVE_INFINITY } = this.#options;
     await this.#resume();
     const at = this.#progress;
+    if (at.update === 0) await this.#mask();
     let stopped: TrainResult["stopped"];
     while (at.epoch < epochs && stopped === undefined) {
       if (!(await this.#epoch())) stopped = "interrupted";
@@ -95,6 +97,7 @@ export class Loop {
     at.update++;
     at.done++;
     at.cursor = (batches.at(-1) as LearningBatch).next;
+    await this.#mask();
     const now = performance.now();
     at.seconds += (now - this.#since) / 1000;
     this.#since = now;
@@ -109,6 +112,19 @@ export class Loop {
       samplesPerSecond: (batches.length * batch) / perUpdate,
       secondsLeft: perUpdate * (run.steps - at.update),
     });
+  }
+
+  /** Takes over the masks that change here. */
+  async #mask(): Promise<void> {
+    const { learner, run } = this.#training;
+    const masks = await this.#options.masks?.next({
+      update: this.#progress.update,
+      run,
+      state: () => learner.state(),
+    });
+    if (masks === undefined) return;
+    const data = (mask: Float32Array): TensorData => ({ dtype: "float32", shape: [mask.length], data: mask });
+    learner.restore(new Map([...masks].map(([weight, mask]) => [maskKey(weight), data(mask)])));
   }
 
   /** A MinnowError where a loss is no number or beyond reason. */
@@ -164,6 +180,7 @@ export class Loop {
       const value = state.get(key) as TensorData;
       if (kind === "average" || ((kind === "weight" || kind === "statistic") && !out.has(of))) out.set(of, value);
     }
+    for (const [of, value] of out) out.set(of, maskedBy(value, state.get(maskKey(of))));
     return out;
   }
 

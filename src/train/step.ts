@@ -14,6 +14,7 @@ import { applied, inferModel } from "../ops/infer.ts";
 import { removeUnread } from "../passes/unread.ts";
 import { backward } from "./differentiate.ts";
 import { type Mask, trainingForms } from "./forms.ts";
+import type { WeightMasks } from "./masks.ts";
 import { type Carried, updates } from "./update.ts";
 
 /** What a loss is given of the model, and how it asks for more. */
@@ -79,6 +80,8 @@ export interface StepOptions {
   readonly clipNorm?: number;
   /** Decay of an exponential moving average of the weights. */
   readonly ema?: number;
+  /** Weights that a mask is held over; carried like the weights, all ones at first. */
+  readonly masks?: Pick<WeightMasks, "weights" | "movement">;
   /** Computes activations again in the backward pass rather than keeping them: less memory, about a third more time. */
   readonly recompute?: boolean;
   /** Emits only what ONNX Runtime has on WebGPU too; a little slower elsewhere. */

@@ -15,6 +15,7 @@ import { bindTraining, type Change, checkLabels } from "./feeding.ts";
 import { type Learner, openLearner } from "./learner.ts";
 import { Loop } from "./loop.ts";
 import { crossEntropy, LABELS, TARGETS } from "./losses.ts";
+import type { WeightMasks } from "./masks.ts";
 import { sgd } from "./optimizers.ts";
 import { bindSizes, readyToTrain } from "./prepare.ts";
 import type { EpochRecord } from "./progress.ts";
@@ -47,6 +48,8 @@ export interface TrainOptions extends TrainableOptions {
   readonly clipNorm?: number;
   /** Decay of a moving average of the weights, which is then what is judged and given back: 0.999. */
   readonly ema?: number;
+  /** Masks that hold over weights meanwhile: pruning while it is trained. */
+  readonly masks?: WeightMasks;
   /** Computes what the backward pass needs again instead of keeping it: less memory, about a third more time. */
   readonly recompute?: boolean;
   /** Random changes of pictures. */
@@ -159,6 +162,7 @@ async function prepared(model: Model, options: TrainOptions): Promise<Training> 
     group: grouping(ready, options.groups ?? [], options.weightDecay ?? 0),
     ...(options.clipNorm !== undefined && { clipNorm: options.clipNorm }),
     ...(options.ema !== undefined && { ema: options.ema }),
+    ...(options.masks && { masks: options.masks }),
     ...(options.recompute && { recompute: true }),
     ...(runtime === "webgpu" && { portable: true }),
   };

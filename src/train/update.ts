@@ -1,8 +1,9 @@
 import type { DType } from "../ir/dtype.ts";
 import type { Model } from "../ir/graph.ts";
-import { elements, type Tensor } from "../ir/tensor.ts";
+import { elements, float32s, type Tensor } from "../ir/tensor.ts";
 import type { Emitter } from "../ops/emit.ts";
 import type { Statistic } from "./forms.ts";
+import { maskKey, movementKey } from "./masks.ts";
 import type { StepOptions } from "./step.ts";
 
 /**
@@ -10,7 +11,7 @@ import type { StepOptions } from "./step.ts";
  * learning rate is then one piece of memory, whatever its shape (a kernel [M, C, 1, 1] times a scalar took 30 times as long).
  */
 export interface Carried {
-  readonly kind: "weight" | "slot" | "statistic" | "average" | "sum";
+  readonly kind: "weight" | "slot" | "statistic" | "average" | "sum" | "mask" | "movement";
   /** The weight it belongs to. */
   readonly of: string;
   /** Name under which it is kept: the weight's own, or `weight:slot`. */
@@ -43,7 +44,7 @@ export function updates(
 ): { readonly carried: readonly Carried[]; readonly gradientNorm?: string } {
   const { g } = site;
   g.near = "update";
-  const carried = statistics.map(({ name, next }) => {
+  const carried: Carried[] = statistics.map(({ name, next }) => {
     g.edit.removeWeight(name);
     return { ...entry(site, "statistic", name), output: g.reshape(next, [g.size(next)]) };
   });
@@ -52,14 +53,23 @@ export function updates(
     ? ["", ""]
     : [site.declare(LEARNING_RATE, "float32", []), site.declare(UPDATES, "float32", [])];
   const flat = new Map([...gradients].map(([name, gradient]) => [name, g.reshape(gradient, [g.size(gradient)])]));
-  const weights = new Map([...flat.keys()].map((name) => [name, entry(site, "weight", name)]));
+  const masks = new Map(
+    (options.masks?.weights ?? []).filter((name) => flat.has(name)).map((name) => [name, maskOf(site, name)]),
+  );
+  const weights = new Map([...flat.keys()].map((name) => [name, entry(site, "weight", name, masks.get(name)?.input)]));
+  carried.push(...masks.values());
   const summed = accumulated(site, flat, carried, options.accumulate);
   if (gathers) return { carried: [...carried, ...weights.values()] };
-  const { norm, scaled } = clipped(g, summed, options.clipNorm);
+  if (options.masks?.movement)
+    for (const name of masks.keys())
+      carried.push(moved(site, weights.get(name) as Carried, summed.get(name) as string));
+  const held = new Map([...summed].map(([name, slope]) => [name, masked(g, slope, masks.get(name))]));
+  const { norm, scaled } = clipped(g, held, options.clipNorm);
   for (const [name, gradient] of scaled) {
     const weight = weights.get(name) as Carried;
+    const mask = masks.get(name);
     const { lr: factor = 1, weightDecay = 0 } = options.group?.(name, weight.shape) ?? {};
-    const slots = options.optimizer.slots.map((slot) => entry(site, "slot", name, slot));
+    const slots = options.optimizer.slots.map((slot) => state(site, "slot", name, slot));
     const next = options.optimizer.update(g, {
       weight: weight.input,
       gradient,
@@ -68,28 +78,53 @@ export function updates(
       step,
       weightDecay,
     });
-    carried.push({ ...weight, output: next.weight });
+    const output =
+      mask === undefined ? next.weight : g.where(g.is("Greater", mask.input, 0), next.weight, weight.input);
+    carried.push({ ...weight, output });
     slots.forEach((slot, i) => {
-      carried.push({ ...slot, output: next.slots[i] as string });
+      carried.push({ ...slot, output: masked(g, next.slots[i] as string, mask) });
     });
     if (options.ema === undefined) continue;
-    const average = { ...entry(site, "average", name, "ema"), initial: weight.initial as Tensor };
-    carried.push({ ...average, output: g.add(g.mul(average.input, options.ema), g.mul(next.weight, 1 - options.ema)) });
+    const average = { ...state(site, "average", name, "ema"), initial: weight.initial as Tensor };
+    carried.push({ ...average, output: g.add(g.mul(average.input, options.ema), g.mul(output, 1 - options.ema)) });
   }
   g.near = "";
   return { carried, ...(norm && { gradientNorm: norm }) };
 }
 
-/** Declares the flat input of something carried; a weight or statistic also gets its own name back, in its own shape. */
-function entry({ g, model, declare }: Site, kind: Carried["kind"], of: string, slot?: string): Carried {
+/** Declares the flat input of a weight or statistic, and gives its own name back, in its own shape, masked where it is. */
+function entry({ g, model, declare }: Site, kind: Carried["kind"], of: string, mask?: string): Carried {
   const initial = model.graph.weights.get(of) as Tensor;
   const { shape } = initial;
-  const key = slot === undefined ? of : `${of}:${slot}`;
-  const input = declare(slot === undefined ? `${of}:flat` : key, "float32", [elements(shape)]);
-  if (slot !== undefined) return { kind, of, key, shape, input };
-  g.edit.add({ op: "Reshape", inputs: [input, g.ints(shape)], outputs: [of] });
-  return { kind, of, key, shape, input, initial };
+  const input = declare(`${of}:flat`, "float32", [elements(shape)]);
+  g.edit.add({ op: "Reshape", inputs: [mask ? g.mul(input, mask) : input, g.ints(shape)], outputs: [of] });
+  return { kind, of, key: of, shape, input, initial };
 }
+
+/** Declares the flat input of something that is carried for a weight; zeros at first. */
+function state({ model, declare }: Site, kind: Carried["kind"], of: string, slot: string): Carried {
+  const { shape } = model.graph.weights.get(of) as Tensor;
+  const key = `${of}:${slot}`;
+  return { kind, of, key, shape, input: declare(key, "float32", [elements(shape)]) };
+}
+
+/** The mask of a weight, which a step leaves as it is. */
+function maskOf({ model, declare }: Site, of: string): Carried {
+  const { shape } = model.graph.weights.get(of) as Tensor;
+  const initial = float32s(shape, new Float32Array(elements(shape)).fill(1));
+  const key = maskKey(of);
+  return { kind: "mask", of, key, shape, input: declare(key, "float32", [elements(shape)]), initial };
+}
+
+/** The movement of a weight after this update. */
+function moved({ g, declare }: Site, { of, shape, input: weight }: Carried, gradient: string): Carried {
+  const key = movementKey(of);
+  const input = declare(key, "float32", [elements(shape)]);
+  return { kind: "movement", of, key, shape, input, output: g.sub(input, g.mul(weight, gradient)) };
+}
+
+const masked = (g: Emitter, value: string, mask: Carried | undefined): string =>
+  mask === undefined ? value : g.mul(value, mask.input);
 
 /** Each gradient, divided by the number of parts, added to the sum that is carried for it. */
 function accumulated(
@@ -102,7 +137,7 @@ function accumulated(
   const { g } = site;
   return new Map(
     [...gradients].map(([name, gradient]) => {
-      const sum = entry(site, "sum", name, "sum");
+      const sum = state(site, "sum", name, "sum");
       const total = g.add(sum.input, g.mul(gradient, 1 / accumulate.parts));
       carried.push(accumulate.phase === "gather" ? { ...sum, output: total } : sum);
       return [name, total];

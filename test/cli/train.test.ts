@@ -160,3 +160,24 @@ describe("train", () => {
     expect((await minnow(...digits("x.onnx", "--resume"))).err).toContain("no checkpoint to go on from");
   });
 });
+
+describe("prune", () => {
+  it("sets more and more weights to 0 while it trains, holds them there, and goes on where it was stopped", async () => {
+    const zeros = (output: string, ...more: string[]) => [
+      "prune",
+      ...digits(output, "--sparsity", "80%", "--schedule", "gradual", "--scope", "global", ...more).slice(1),
+    ];
+    const { code, out, err } = await minnow(...zeros("sparse.onnx", "--epochs", "4", "--json"));
+    expect(code, err).toBe(0);
+    const told = JSON.parse(out);
+    expect(told.sparsity).toBeCloseTo(0.8, 2);
+    expect(told.after.brotliBytes).toBeLessThan(0.45 * told.before.brotliBytes);
+    expect(told.after.metrics.accuracy).toBeGreaterThan(0.5);
+    const refused = await minnow(...zeros("x.onnx", "--epochs", "4", "--method", "wanda"));
+    expect([refused.code, refused.err]).toEqual([
+      2,
+      expect.stringMatching(/magnitude, movement|magnitude or movement/),
+    ]);
+    expect(existsSync(at("x.onnx"))).toBe(false);
+  });
+});

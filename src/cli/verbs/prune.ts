@@ -1,7 +1,3 @@
-import type { Dataset } from "../../data/dataset.ts";
-import { MinnowError } from "../../errors.ts";
-import type { Model } from "../../ir/graph.ts";
-import { type Comparison, compare, randomExamples } from "../../measure/index.ts";
 import {
   applyPlan,
   GROUP_REDUCTIONS,
@@ -10,10 +6,9 @@ import {
   planPruning,
   SCORES,
   type StructuredPruningOptions,
-  sparsePruning,
   type Target,
 } from "../../prune/index.ts";
-import { bytes, clip, count, decibel, percent, plural, table } from "../../report/words.ts";
+import { bytes, clip, count, percent, plural, table } from "../../report/words.ts";
 import { bold, dim, green, print, printJson, progress } from "../console.ts";
 import { openData, rolesFor } from "../data.ts";
 import { figuresOf, type Opened, openModel, outputPath, save } from "../model.ts";
@@ -33,10 +28,14 @@ import {
   wrong,
 } from "../options.ts";
 import { RESTRUCTURING, type Restructuring, restructuring } from "../restructure.ts";
+import { answers, compared, SPARSE, sparsify } from "../sparse.ts";
 import type { Given, Verb } from "../verb.ts";
+import { verb as train } from "./train.ts";
 
 /** `--size` of a file has a unit; of a picture it has none. */
 const isFileSize = (value: string | undefined): boolean => value !== undefined && /(?:b|%)\s*$/i.test(value);
+
+const { schedule, patience: _patience, qat: _qat, output: _output, ...TUNING } = train.options;
 
 export const verb: Verb = {
   name: "prune",
@@ -83,18 +82,10 @@ export const verb: Verb = {
     exact: { type: "boolean", help: "Leave what a normalization averages over." },
     "no-reconstruction": { type: "boolean", help: "Do not fit the layers behind a cut to --data." },
     plan: { type: "boolean", help: "Only say what would be cut." },
-    sparsity: {
-      type: "string",
-      value: "50%|2:4",
-      help: "Cut nothing, but set single weights to 0: smaller downloads, no faster runs.",
-    },
-    method: { type: "string", value: "NAME", help: "Of --sparsity: magnitude, wanda or sparsegpt (magnitude)." },
-    scope: {
-      type: "string",
-      value: "NAME",
-      help: "Of --sparsity: what is ranked together, global, layer or row (layer).",
-    },
+    ...SPARSE,
     ...RESTRUCTURING,
+    "lr-schedule": { ...schedule, type: "string", help: "How the learning rate goes on (cosine)." },
+    ...TUNING,
     ...WRITING,
     ...DATA,
     ...RUNNING,
@@ -117,14 +108,18 @@ export const verb: Verb = {
       "minnow prune model.onnx --sparsity 70% --data photos/",
       "Zeros among the weights: a smaller download once it is compressed.",
     ],
+    [
+      "minnow prune model.onnx --sparsity 90% --schedule gradual --data photos/ --epochs 10",
+      "More and more zeros while the rest is trained; the last third of the epochs trains what is left.",
+    ],
   ],
   async run(given) {
+    if (text(given, "sparsity") !== undefined) return sparsify(given, dataOf);
     const opened = await openModel(onePath(given));
     const output = flag(given, "plan") ? "" : outputPath(given, opened.path);
     const shown = progress("pruning", flag(given, "quiet"));
     const other = await restructuring(given, opened.model, () => dataOf(given, opened), shown.update);
     if (other !== undefined) return restructure(given, opened, output, other, shown.end);
-    if (text(given, "sparsity") !== undefined) return sparsify(given, opened, output);
     const options = await optionsOf(given, opened);
     const plan = await planPruning(opened.model, { ...options, onProgress: shown.update });
     const result = flag(given, "plan") ? undefined : await applyPlan(plan, { ...options, onProgress: shown.update });
@@ -174,54 +169,6 @@ async function restructure(given: Given, opened: Opened, output: string, asked: 
       dim(`  Tune it before it is used: minnow finetune ${output} --data DATA`),
     );
   return 0;
-}
-
-/** Sets single weights to 0. */
-async function sparsify(given: Given, opened: Opened, output: string): Promise<number> {
-  const said = ["macs", "params", "latency", "ratio", "plan"].find((name) => given.options[name] !== undefined);
-  if (said !== undefined)
-    throw wrong(
-      `--sparsity and --${said} are given together.`,
-      "Zeros change no size: give one of them, and run twice for both.",
-    );
-  const value = text(given, "sparsity") ?? "";
-  const amount = value.includes(":") ? { pattern: value as `${number}:${number}` } : sparsityOf(given);
-  const data = await dataOf(given, opened);
-  const method = choice(given, "method", ["magnitude", "wanda", "sparsegpt"]);
-  const scope = choice(given, "scope", ["global", "layer", "row"]);
-  const ignoredLayers = text(given, "ignored-layers")?.split(",");
-  const shown = progress("pruning", flag(given, "quiet"));
-  const { model, changes } = await sparsePruning({
-    ...amount,
-    ...runningOf(given),
-    signal: given.signal,
-    onProgress: shown.update,
-    ...(data && { data }),
-    ...(method && { method }),
-    ...(scope && { scope }),
-    ...(ignoredLayers && { ignoredLayers }),
-  }).run(opened.model);
-  shown.end();
-  const comparison = await compared(given, opened.model, model, data);
-  await save(model, output);
-  const [before, after] = [await figuresOf(opened.model, opened.path), await figuresOf(model, output)];
-  if (flag(given, "json")) printJson({ output, before, after, comparison, changes });
-  else
-    print(
-      `${green("✔")} ${output}  ${changes.at(-1)?.what ?? ""}`,
-      ...(after.brotliBytes && before.brotliBytes
-        ? [`  download (brotli) ${bytes(before.brotliBytes)} → ${bytes(after.brotliBytes)}`]
-        : []),
-      ...answers(comparison),
-    );
-  return 0;
-}
-
-function sparsityOf(given: Given): { sparsity: number } {
-  const sparsity = share(given, "sparsity")?.value;
-  if (sparsity === undefined || sparsity <= 0 || sparsity >= 1)
-    throw wrong(`--sparsity is "${text(given, "sparsity")}".`, "Give a share between 0% and 100%, or 2:4.");
-  return { sparsity };
 }
 
 /** The examples to measure on; a size of the file is none of the picture's. */
@@ -287,27 +234,6 @@ function percentOf(value: string, name: string): Target {
   const parsed = Number(value.trim().slice(0, -1));
   if (!(parsed > 0 && parsed < 100)) throw wrong(`--${name} is "${value}".`, "Give a share between 0% and 100%.");
   return `${parsed}%`;
-}
-
-/** Runs both models before anything is written: a pruned model that does not run, or gives no numbers, is none. */
-async function compared(given: Given, model: Model, small: Model, data: Dataset | undefined): Promise<Comparison> {
-  const examples = data?.take(64) ?? randomExamples(model);
-  const comparison = await compare(model, small, examples, { ...runningOf(given), signal: given.signal });
-  const broken = comparison.outputs.find(({ sqnr }) => Number.isNaN(sqnr));
-  if (broken !== undefined)
-    throw new MinnowError(`Its output "${broken.name}" is no number after the cut; nothing was written.`, {
-      code: "prune/broken",
-      mend: "Cut less, or leave out the layers it comes from with --ignored-layers.",
-    });
-  return comparison;
-}
-
-function answers({ outputs, agreement, samples }: Comparison): string[] {
-  const [first] = outputs;
-  const same = Number.isFinite(agreement) ? `, the same answer on ${percent(agreement)}` : "";
-  return first === undefined
-    ? []
-    : [`  against the model before, on ${plural(samples, "example")}: ${decibel(first.sqnr)}${same}`];
 }
 
 function planAsJson(plan: Plan) {

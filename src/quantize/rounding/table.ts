@@ -23,7 +23,7 @@ export const FP4: Table = [...FP4_POSITIVE, ...FP4_POSITIVE.map((value) => -valu
 export function roundToTable(table: Table, unscaled = false): Rounding {
   const sorted = table.map((value, level) => ({ value, level })).sort((a, b) => a.value - b.value);
   const order = Uint8Array.from(sorted, ({ level }) => level);
-  const middles = Float64Array.from(sorted.slice(1), ({ value }, i) => (value + sorted[i]!.value) / 2);
+  const middles = middlesOf(sorted.map(({ value }) => value));
   return (values, size, _grid, { levels, scales, zeroPoints }) => {
     zeroPoints.fill(0);
     for (let block = 0, at = 0; at < values.length; block++, at += size) {
@@ -37,8 +37,12 @@ export function roundToTable(table: Table, unscaled = false): Rounding {
   };
 }
 
+/** The middles between numbers that rise. */
+export const middlesOf = (numbers: ArrayLike<number>): Float64Array =>
+  Float64Array.from({ length: Math.max(0, numbers.length - 1) }, (_, i) => (numbers[i]! + numbers[i + 1]!) / 2);
+
 /** How many of the numbers, which rise, lie below a value. */
-function placeOf(value: number, numbers: Float64Array): number {
+export function placeOf(value: number, numbers: Float64Array): number {
   let [low, high] = [0, numbers.length];
   while (low < high) {
     const middle = (low + high) >> 1;
