@@ -10,11 +10,13 @@ import { rewriting } from "../passes/rewrite.ts";
 import { matcher } from "../train/globs.ts";
 import { readyToTrain } from "../train/prepare.ts";
 import { type TrainOptions, type TrainResult, train } from "../train/train.ts";
+import { channelIn, numbersByChannel } from "./channel-codebook.ts";
 import { middlesOf, placeOf } from "./rounding/table.ts";
+import { axisOf } from "./storage.ts";
 
 /** Weights of fewer elements keep their numbers: a codebook would take as much as it saves. */
 const LEAST_ELEMENTS = 256;
-/** Of more different numbers than this, a weight is none of a codebook. */
+/** Of more different numbers than this, in each channel, a weight is none of a codebook. */
 const MOST_CLUSTERS = 255;
 
 export interface ClusterWeightsOptions {
@@ -23,6 +25,8 @@ export interface ClusterWeightsOptions {
    * anything and the first that fits counts; weights that none fits stay. Default 16.
    */
   readonly clusters?: number | Readonly<Record<string, number>>;
+  /** Numbers of its own for each output channel: nearer, and more of them to store. Default false: for each weight. */
+  readonly perChannel?: boolean;
 }
 
 /**
@@ -36,7 +40,7 @@ export interface ClusterWeightsOptions {
  * const { model: tuned } = await tuneClusters(shared, { data, epochs: 2, optimizer: adamW(), schedule: cosine(0.001) });
  * const { model: small } = await storeWeights({ to: "codebook" }).run(tuned);
  */
-export function clusterWeights({ clusters = 16 }: ClusterWeightsOptions = {}): Pass {
+export function clusterWeights({ clusters = 16, perChannel = false }: ClusterWeightsOptions = {}): Pass {
   const rules = Object.entries(typeof clusters === "number" ? { "*": clusters } : clusters);
   const wrong = rules.find(([, count]) => !Number.isInteger(count) || count < 2 || count > MOST_CLUSTERS);
   if (wrong !== undefined)
@@ -47,19 +51,22 @@ export function clusterWeights({ clusters = 16 }: ClusterWeightsOptions = {}): P
     });
   const countOf = (name: string) => rules.find(([pattern]) => matcher([pattern])(name))?.[1];
   return {
-    ...rewriting("clusterWeights", async ({ graph, model, edit, note }) => {
+    ...rewriting("clusterWeights", async (site) => {
+      const { graph, model, edit, note } = site;
       const parameters = parameterWeights(model);
       for (const [name, weight] of graph.weights) {
         const count = isShared(weight) && parameters.has(name) ? countOf(name) : undefined;
         if (count === undefined) continue;
         const values = await readFloats(weight);
-        const shared = nearest(values, count);
+        const shared = perChannel
+          ? byChannel(values, weight.shape, axisOf(site, name, weight) ?? 0, count)
+          : nearest(values, count);
         if (shared.every((value, i) => value === values[i])) continue;
         edit.setWeight(name, float32s(weight.shape, shared));
-        note(`Gave weights ${count} different numbers each.`, `weight "${name}"`);
+        note(`Gave weights ${count} different numbers each${perChannel ? " channel" : ""}.`, `weight "${name}"`);
       }
     }),
-    options: { clusters } as Json,
+    options: { clusters, perChannel } as Json,
   };
 }
 
@@ -73,6 +80,21 @@ function nearest(values: Float32Array, count: number): Float32Array {
   );
   const middles = middlesOf(table);
   return values.map((value) => (value === 0 ? 0 : table[placeOf(value, middles)]!));
+}
+
+function byChannel(values: Float32Array, shape: readonly number[], axis: number, count: number): Float32Array {
+  const channelOf = channelIn(shape, axis);
+  const places = Array.from({ length: shape[axis]! }, (): number[] => []);
+  for (let i = 0; i < values.length; i++) places[channelOf(i)]!.push(i);
+  const out = new Float32Array(values.length);
+  for (const own of places) {
+    const shared = nearest(
+      Float32Array.from(own, (i) => values[i]!),
+      count,
+    );
+    for (const [k, i] of own.entries()) out[i] = shared[k]!;
+  }
+  return out;
 }
 
 /** A weight of few different numbers: which, and where; place 0 is the number 0, which is not among them. */
@@ -98,7 +120,7 @@ export async function tuneClusters(model: Model, options: Omit<TrainOptions, "ma
     if (one !== undefined) shared.push(one);
   }
   if (shared.length === 0)
-    throw new MinnowError(`No weight has as few as ${MOST_CLUSTERS} different numbers.`, {
+    throw new MinnowError(`No weight, nor each of its channels, has as few as ${MOST_CLUSTERS} different numbers.`, {
       code: "quantize/not-clustered",
       mend: "Run clusterWeights first.",
     });
@@ -111,11 +133,23 @@ function sharedOf(name: string, shape: readonly number[], values: Float32Array):
   const distinct = new Set<number>();
   for (const value of values) {
     if (value !== 0) distinct.add(value);
-    if (distinct.size > MOST_CLUSTERS) return undefined;
+    if (distinct.size > MOST_CLUSTERS) return sharedByChannel(name, shape, values);
   }
   const table = Float32Array.from(distinct).sort();
   const places = new Map([...table].map((value, i) => [value, i + 1]));
   return { name, shape, table, places: Int32Array.from(values, (value) => places.get(value) ?? 0) };
+}
+
+function sharedByChannel(name: string, shape: readonly number[], values: Float32Array): Shared | undefined {
+  const found = numbersByChannel(values, shape);
+  if (found === undefined) return undefined;
+  const channelOf = channelIn(shape, found.axis);
+  const numbers: number[] = [];
+  const places = found.tables.map(
+    (table) => new Map([...table.filter((value) => value !== 0)].map((value) => [value, numbers.push(value)])),
+  );
+  const at = Int32Array.from(values, (value, i) => places[channelOf(i)]!.get(value) ?? 0);
+  return { name, shape, table: Float32Array.from(numbers), places: at };
 }
 
 /** The model with each such weight as a Gather from its numbers and a 0 before them. */

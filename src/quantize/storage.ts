@@ -10,6 +10,7 @@ import { type Pass, type PassResult, upgrade } from "../passes/index.ts";
 import { rewriting, type Site } from "../passes/rewrite.ts";
 import { measureCorrections } from "./bias-correction.ts";
 import { type Grid, type Matrix, matrixOf, panelsOf, type Rounding } from "./blocks.ts";
+import { emitChannels, numbersByChannel } from "./channel-codebook.ts";
 import { channelsOf } from "./channels.ts";
 import { codebookOf } from "./codebook.ts";
 import { halved, reaches } from "./float16.ts";
@@ -123,7 +124,7 @@ function isStorable({ edit, graph }: Site, name: string, { dtype, shape }: Tenso
 }
 
 /** The axis of the channels for who reads the weight, else the first; none for vectors. */
-function axisOf(site: Site, name: string, { shape }: Tensor): number | undefined {
+export function axisOf(site: Site, name: string, { shape }: Tensor): number | undefined {
   if (shape.length < 2) return undefined;
   for (const node of site.edit.readersOf(name)) {
     const axis = contractionAxis(site, node, name, shape.length);
@@ -237,13 +238,8 @@ async function storeCodebook(it: Stored, matrix: Matrix, size: number): Promise<
   const { site, name, weight, packer } = it;
   const { edit } = site;
   const { table, exact } = await codebookOf(matrix, size);
-  const isSmall = byteSize("float32", elements(weight.shape)) <= LARGE_BYTES;
-  const positions = exact && isSmall ? positionsOf(await readFloats(weight), table) : undefined;
-  if (positions !== undefined) {
-    edit.removeWeight(name);
-    emitPositions(edit, positions, name, weight.shape);
-    return note(site, name, "what is not 0 and where it stands, which CumSum and ScatterElements or Gather turn");
-  }
+  if (byteSize("float32", elements(weight.shape)) <= LARGE_BYTES && (await storeFew(it, exact ? table : undefined)))
+    return;
   const grid: Grid = { bits: table.length > 16 ? 8 : 4, symmetric: false, blockSize: size };
   const rounding = roundToTable([...table], exact);
   const packed = await packLevels(packer, { matrix, grid, rounding }, { shape: weight.shape, turned: matrix.turned });
@@ -260,6 +256,27 @@ async function storeCodebook(it: Stored, matrix: Matrix, size: number): Promise<
     name,
     exact ? "the few numbers it has, which Gather turns" : "indices of a codebook, which Gather and Mul turn",
   );
+}
+
+/**
+ * A weight of few different numbers, or of few in each channel, as it is; false where it has none of the forms. `table`:
+ * the few that it has altogether.
+ */
+async function storeFew({ site, name, weight }: Stored, table: Float32Array | undefined): Promise<boolean> {
+  const { edit } = site;
+  const values = await readFloats(weight);
+  const channels = table === undefined ? numbersByChannel(values, weight.shape) : undefined;
+  const positions = table && positionsOf(values, table);
+  if (channels === undefined && positions === undefined) return false;
+  edit.removeWeight(name);
+  if (positions !== undefined) {
+    emitPositions(edit, positions, name, weight.shape);
+    note(site, name, "what is not 0 and where it stands, which CumSum and ScatterElements or Gather turn");
+  } else if (channels !== undefined) {
+    emitChannels(edit, channels, { name, values, shape: weight.shape });
+    note(site, name, "the few numbers of each channel, which Gather turns");
+  }
+  return true;
 }
 
 async function storeHalf({ site, name, weight }: Stored, to: "fp16" | "bf16"): Promise<void> {
