@@ -7,7 +7,8 @@
  * Tasks: `teacher` (2×1200, dropout, shifts of up to 2 pixels), `alone` (2×800, labels only), `distilled` (2×800, the teacher's
  * scores and the labels), `without-3` (the same, labels and pictures of 3s left out). Each leaves FOLDER/TASK.onnx and its row in
  * bench/results/distill-mnist.json. Errors are among the 10 000 test pictures; the last epoch counts. The bias of the 3 is chosen
- * on the 60 000 training pictures, not on those that judge.
+ * on the training pictures, not on those that judge. LIMIT takes the first so many training pictures, EPOCHS other numbers of
+ * epochs ('{"teacher":5}'), RATE another rate.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -119,6 +120,7 @@ for (const task of tasks) {
     errors,
     rate: RATE,
     epochs: EPOCHS[task],
+    examples: data.size,
     ...(trained.answers && { temperature: TEMPERATURE, answers: trained.answers }),
     seed: 0,
     seconds: Math.round((performance.now() - start) / 1000),
@@ -142,6 +144,6 @@ for (const task of tasks) {
   };
   writeFileSync(
     results,
-    `${JSON.stringify([...kept.filter((other) => other.task !== task), { ...row, ...machine }], null, 2)}\n`,
+    `${JSON.stringify([...kept.filter((other) => other.task !== task || other.examples !== row.examples), { ...row, ...machine }], null, 2)}\n`,
   );
 }

@@ -21,6 +21,7 @@ const AUGMENTATIONS: readonly (keyof AugmentOptions)[] = [
   "saturation",
   "cutout",
   "mixup",
+  "views",
 ];
 
 /** Optimizers by name, each with its usual learning rate. */

@@ -142,6 +142,8 @@ describe("distill", () => {
     expect((await distill(net(7, 4), augmented)).answers).toEqual({ computed: 192, found: 0 });
     expect((await distill(net(8, 3), augmented)).answers).toEqual({ computed: 0, found: 192 });
     expect((await distill(net(8, 3), { ...augmented, seed: 1 })).answers?.computed).toBeGreaterThan(150);
+    const views = { ...options, cache: true, augment: { crop: 1, brightness: 0.2, views: 2 }, pixels };
+    expect((await distill(net(7, 4), views)).answers).toEqual({ computed: 128, found: 64 });
     const other = await distill(net(7, 4), { ...options, teacher: net(2, 3), alpha: 1 });
     expect(other.answers).toEqual({ computed: 64, found: 128 });
   });

@@ -194,7 +194,7 @@ function cacheOf(
   const why =
     cache !== undefined
       ? "as asked for"
-      : augment !== undefined && !views
+      : augment !== undefined && augment.views === undefined && !views
         ? "pictures are augmented, so no batch is like another"
         : epochs === 1
           ? "there is one epoch"
@@ -206,7 +206,7 @@ function cacheOf(
   const kept = cache ?? why === undefined;
   note(
     kept
-      ? `Each answer of the teacher is computed once and kept ${typeof kept === "string" ? `in ${kept}` : "in memory"}: ${why ?? "examples are the same in every epoch"}.`
+      ? `Each answer of the teacher is computed once and kept ${typeof kept === "string" ? `in ${kept}` : "in memory"}: ${why ?? (augment?.views === undefined ? "examples are the same in every epoch" : `each example has ${augment.views} views`)}.`
       : `The teacher answers in every step: ${why}.`,
   );
   if (views && augment !== undefined)

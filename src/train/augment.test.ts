@@ -75,6 +75,20 @@ describe("augmentation", () => {
     expect(mirrored).toBeLessThan(130);
   });
 
+  it("comes back to the same versions after so many views", () => {
+    const change = augment({ flip: true, crop: 2, views: 3 }, made("imagenet", "nchw"), 5);
+    const versions = [0, 1, 2, 3, 4, 5].map((epoch) => {
+      const some = pictures(20);
+      change(some, epoch);
+      return some.data;
+    });
+    for (let k = 0; k < 3; k++) expect(versions[k + 3]).toEqual(versions[k]);
+    expect(versions[1]).not.toEqual(versions[0]);
+    const pixels = made("imagenet", "nchw");
+    expect(() => augment({ views: 0.5 }, pixels, 0)).toThrow("A number of views of 0.5");
+    expect(() => augment({ views: 3, mixup: 0.2 }, pixels, 0)).toThrow("Mixup in a number of views");
+  });
+
   it("shifts by at most the padding, in every direction, and lets black in", () => {
     const pixels = made("imagenet", "nchw");
     const change = augment({ crop: 2 }, pixels, 0);

@@ -18,6 +18,11 @@ export interface AugmentOptions {
   readonly cutout?: number;
   /** α: each picture becomes λ of itself and 1 − λ of another, λ drawn from Beta(α, α) (Zhang et al. 2018). Above 0, at most 1. */
   readonly mixup?: number;
+  /**
+   * So many versions of each picture, which come again and again: what a teacher says of them is computed once. Default: a new one
+   * in every epoch. Not with mixup.
+   */
+  readonly views?: number;
 }
 
 /** What the numbers of a picture mean once it is preprocessed. */
@@ -58,13 +63,14 @@ export type Augment = (pictures: Pictures, epoch: number) => void;
  */
 export function augment(options: AugmentOptions, pixels: Pixels, seed: number): Augment {
   check(options);
-  const { flip = false, crop = 0, cutout = 0, brightness = 0, contrast = 0, saturation = 0 } = options;
+  const { flip = false, crop = 0, cutout = 0, brightness = 0, contrast = 0, saturation = 0, views } = options;
   const colour = brightness > 0 || contrast > 0 || saturation > 0;
   return ({ data, shape, indices }, epoch) => {
     const grid = gridOf(shape, pixels);
     const scratch = new Float32Array(grid.size);
+    const view = views === undefined ? epoch : epoch % views;
     for (let i = 0; i < indices.length; i++) {
-      const next = random(seedOf(seed, epoch, indices[i] as number));
+      const next = random(seedOf(seed, view, indices[i] as number));
       const picture = data.subarray(i * grid.size, (i + 1) * grid.size);
       const mirrored = next() < 0.5 && flip;
       const [dx, dy] = [within(next, crop), within(next, crop)];
@@ -231,7 +237,8 @@ function beta(next: Random, alpha: number): number {
   }
 }
 
-function check({ crop = 0, brightness = 0, contrast = 0, saturation = 0, cutout = 0, mixup }: AugmentOptions): void {
+function check(options: AugmentOptions): void {
+  const { crop = 0, brightness = 0, contrast = 0, saturation = 0, cutout = 0, mixup, views = 1 } = options;
   const fail = (what: string, mend: string) => {
     throw new MinnowError(`${what} is not possible.`, { code: "train/augment-options", mend });
   };
@@ -239,5 +246,8 @@ function check({ crop = 0, brightness = 0, contrast = 0, saturation = 0, cutout 
     if (!Number.isInteger(pixels) || pixels < 0) fail(`A ${name} of ${pixels}`, "Give a number of pixels.");
   for (const [name, spread] of Object.entries({ brightness, contrast, saturation }))
     if (!(spread >= 0 && spread <= 1)) fail(`A ${name} of ${spread}`, "Give a number from 0 to 1.");
+  if (!Number.isInteger(views) || views < 1) fail(`A number of views of ${views}`, "Give a whole number from 1 on.");
+  if (mixup !== undefined && options.views !== undefined)
+    fail("Mixup in a number of views", "A picture is mixed with another one each time: leave one of them out.");
   if (mixup !== undefined && !(mixup > 0 && mixup <= 1)) fail(`A mixup of ${mixup}`, "Give α, above 0 and at most 1.");
 }
