@@ -16,8 +16,8 @@ import { cosine } from "./similarity.ts";
 
 /**
  * How a block is judged.
- * - `output`: how far the outputs move without it; after each block that goes, the others are judged again (SLEB, Song et al.
- *   2024, arXiv 2402.09025). One run over the data for every block that is tried.
+ * - `output`: how far the outputs move without it, the statistics of normalizations measured again; after each block that goes, the
+ *   others are judged again (SLEB, Song et al. 2024, arXiv 2402.09025). A run or two over the data for every block that is tried.
  * - `influence`: 1 − the cosine between what enters and what leaves it, over each example (ShortGPT, Men et al. 2024, arXiv
  *   2403.03853: over each token). One run over the data for all.
  */
@@ -222,7 +222,12 @@ async function importancesOf(
     };
   }
   const distance = await distanceTo(model, options);
-  const judge = async (gone: readonly ResidualBlock[]) => distance(withoutBlocks(model, inOrder(blocks, gone)));
+  const { onProgress: _, ...measured } = options;
+  // As it will be used: what statistics measured again win back is not held against a block.
+  const judge = async (gone: readonly ResidualBlock[]) => {
+    const { model: small } = await removeDeadCode().run(withoutBlocks(model, inOrder(blocks, gone)));
+    return distance(options.reestimate === false ? small : (await reestimate(small, measured)).model);
+  };
   const first: number[] = [];
   for (const block of blocks) first.push(await judge([block]));
   if (count === undefined) return { first, going: chosen(blocks, options) };
