@@ -8,7 +8,6 @@ import { costAfter } from "./cost.ts";
 import { type Derivation, derive } from "./derive.ts";
 import { type FrozenAxis, floatWeights, type Group, type Groups, groupsOf } from "./groups.ts";
 import { type GroupKind, KINDS, kindsOf } from "./kinds.ts";
-import { paceOf } from "./pace.ts";
 import { prepared } from "./prepare.ts";
 import { SCORES, scoresOf } from "./scores.ts";
 import { limitOf, search, TARGETS } from "./search.ts";
@@ -49,16 +48,7 @@ export async function planPruning(model: Model, options: StructuredPruningOption
   const roundTo = options.roundTo ?? roundToFor(options.runtime ?? defaultRuntime());
   const scores = await scoresOf(derivation, wanted, options);
   const cost = costAfter(derivation);
-  const even = selection(derivation, wanted, scores, { ...options, roundTo });
-  const select = options.byTime
-    ? selection(
-        derivation,
-        wanted,
-        scores,
-        { ...options, roundTo },
-        await paceOf(derivation, kinds, even, cost, options),
-      )
-    : even;
+  const select = selection(derivation, wanted, scores, { ...options, roundTo });
   const masks = await search({ derivation, select, cost, options, roundTo });
   if (masks.size === 0) throw noCut(wanted, roundTo, options);
   const total = wanted.reduce((sum, { size }) => sum + size, 0);
@@ -93,8 +83,6 @@ function checkOptions({ pruningRatio, maxPruningRatio, roundTo, score, ...rest }
     bad("roundTo", `It is ${roundTo}`, "Give a whole number from 1 on; 1 rounds nothing.");
   if (score !== undefined && !SCORES.includes(score))
     bad("score", `It is ${JSON.stringify(score)}`, `It can be ${SCORES.join(", ")}.`);
-  const ranked = rest.globalPruning ? "globalPruning" : "isomorphic";
-  if (rest.byTime && rest[ranked]) bad("byTime", `It is given together with ${ranked}`, "Give one of them.");
   const kind = rest.only?.find((name) => !KINDS.includes(name));
   if (kind !== undefined) bad("only", `It is ${JSON.stringify(kind)}`, `It can be ${KINDS.join(", ")}.`);
   for (const at of TARGETS) if (rest[at] !== undefined) limitOf(rest[at], 1, at);

@@ -11,17 +11,8 @@ type Ranking = Pick<StructuredPruningOptions, "globalPruning" | "isomorphic" | "
   readonly roundTo: number;
 };
 
-/**
- * Prepares a {@link Selection}: every group's indices by score, and the order in which those of all groups go. With a pace, a
- * group loses that times the share; groups must then be ranked each by itself.
- */
-export function selection(
-  d: Derivation,
-  groups: readonly Group[],
-  scores: Scores,
-  options: Ranking,
-  pace: (group: Group) => number = () => 1,
-): Selection {
+/** Prepares a {@link Selection}: every group's indices by score, and the order in which those of all groups go. */
+export function selection(d: Derivation, groups: readonly Group[], scores: Scores, options: Ranking): Selection {
   const order = new Map(groups.map((group) => [group, ascending(scores.get(group) as Float64Array)]));
   const classes = classesOf(d, groups, options).map((members) =>
     members
@@ -30,11 +21,9 @@ export function selection(
   );
   return (share) => {
     const going = new Map<Group, number>();
-    for (const list of classes) {
-      const own = Math.min(1, share * pace(list[0]!.group));
-      for (const { group } of list.slice(0, Math.round(own * list.length)))
+    for (const list of classes)
+      for (const { group } of list.slice(0, Math.round(share * list.length)))
         going.set(group, (going.get(group) ?? 0) + 1);
-    }
     const masks = new Map<Group["variable"], Uint8Array>();
     for (const [group, count] of going) {
       const kept = keptOf(group, count, options);

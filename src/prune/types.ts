@@ -28,11 +28,6 @@ export interface StructuredPruningOptions extends ScoreOptions, Targets {
   readonly globalPruning?: boolean;
   /** Ranks groups of like layers together, each kind losing the same share (Fang et al. 2024, arXiv 2407.04616). */
   readonly isomorphic?: boolean;
-  /**
-   * Lets groups lose more whose multiply-adds take longer on `runtime`: each kind's time is measured; default false. Not together with
-   * `globalPruning` or `isomorphic`.
-   */
-  readonly byTime?: boolean;
   /** Keeps a multiple of this many channels in each layer; default what kernels of `runtime` want ({@link roundToFor}). */
   readonly roundTo?: number;
   /** The share of one group that may go; default 1. One index stays in any case. */

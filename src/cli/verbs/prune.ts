@@ -65,7 +65,6 @@ export const verb: Verb = {
     },
     global: { type: "boolean", help: "Rank the channels of all layers together." },
     isomorphic: { type: "boolean", help: "Rank layers of one kind together." },
-    "by-time": { type: "boolean", help: "Cut more of what takes long for its multiply-adds, as measured on --target." },
     "round-to": {
       type: "string",
       value: "N",
@@ -198,7 +197,6 @@ async function optionsOf(given: Given, opened: Opened): Promise<StructuredPrunin
     seed: number(given, "seed") ?? 0,
     globalPruning: flag(given, "global"),
     isomorphic: flag(given, "isomorphic"),
-    byTime: flag(given, "by-time"),
     exact: flag(given, "exact"),
     reconstruct: data !== undefined && !flag(given, "no-reconstruction"),
     ...(data && { data }),
