@@ -8,6 +8,8 @@ export interface StudentOptions {
   readonly every?: number;
   /** The multiply-adds that are left, by cutting the channels, heads and hidden units that count least. */
   readonly macs?: Target;
+  /** Widths are cut to multiples of it; default what kernels want, which may be too coarse for nets of few channels. */
+  readonly roundTo?: number;
   /** What importance is measured on; without it weights decide. */
   readonly data?: Dataset;
 }
@@ -20,7 +22,7 @@ export interface StudentOptions {
  * const student = await studentOf(teacher, { every: 2 });
  * const { model } = await distill(student, { teacher, data, epochs: 5 });
  */
-export async function studentOf(teacher: Model, { every, macs, data }: StudentOptions): Promise<Model> {
+export async function studentOf(teacher: Model, { every, macs, roundTo, data }: StudentOptions): Promise<Model> {
   if (every === undefined && macs === undefined)
     throw new MinnowError("Nothing is said of how the student differs from its teacher.", {
       code: "distill/student",
@@ -28,5 +30,6 @@ export async function studentOf(teacher: Model, { every, macs, data }: StudentOp
     });
   const shallow = every === undefined ? teacher : (await dropBlocks({ every }).run(teacher)).model;
   if (macs === undefined) return shallow;
-  return (await structuredPruning({ macs, globalPruning: false, ...(data && { data }) }).run(shallow)).model;
+  const options = { macs, ...(roundTo && { roundTo }), ...(data && { data }) };
+  return (await structuredPruning(options).run(shallow)).model;
 }

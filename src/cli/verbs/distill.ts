@@ -39,7 +39,7 @@ export const verb: Verb = {
   usage: "--teacher MODEL --student MODEL|NAME --data PATH",
   summary: "Teach a small model what a large one knows, with or without labels.",
   detail:
-    "Without labels the teacher's answers are all that is learned. A student is a model, the name of a net (minnow create --list), or made of the teacher: every=2 leaves out every second block, macs=50% cuts widths. Everything else is as in train.",
+    "Without labels the teacher's answers are all that is learned. A student is a model, the name of a net (minnow create --list), or made of the teacher: every=2 leaves out every second block, macs=50%,round=8 cuts widths to multiples of 8. Everything else is as in train.",
   options: {
     teacher: {
       type: "string",
@@ -163,7 +163,7 @@ async function studentFor(given: Given, { model: teacher, path: beside }: Opened
   if (said === undefined)
     throw wrong("--student is missing.", "Give an .onnx file, the name of a net, every=2 or macs=50%.");
   if (existsSync(said) || said.endsWith(".onnx")) return openModel(said);
-  const made = /^(every=\d+|macs=[\d.]+%)(,(every=\d+|macs=[\d.]+%))?$/.test(said)
+  const made = /^(every=\d+|macs=[\d.]+%)(,(every=\d+|macs=[\d.]+%|round=\d+))*$/.test(said)
     ? await partOf(teacher, said, data)
     : named(given, said, teacher);
   const folder = dirname(text(given, "output") ?? beside);
@@ -178,10 +178,11 @@ async function studentFor(given: Given, { model: teacher, path: beside }: Opened
 
 function partOf(teacher: Model, said: string, data: Dataset): Promise<Model> {
   const parts = new Map(said.split(",").map((part) => part.split("=") as [string, string]));
-  const [every, macs] = [parts.get("every"), parts.get("macs")];
+  const [every, macs, round] = [parts.get("every"), parts.get("macs"), parts.get("round")];
   return studentOf(teacher, {
     data: data.take(200),
     ...(every !== undefined && { every: Number(every) }),
+    ...(round !== undefined && { roundTo: Number(round) }),
     ...(macs !== undefined && { macs: macs as Target }),
   });
 }
