@@ -170,7 +170,8 @@ function weightsOf(given: Given, data: Dataset): readonly number[] | undefined {
   return counts.map((count) => (count === 0 ? 0 : data.size / (counts.length * count)));
 }
 
-function augmentOf(given: Given): AugmentOptions | undefined {
+/** What `--augment` says. */
+export function augmentOf(given: Given): AugmentOptions | undefined {
   const said = text(given, "augment");
   if (said === undefined) return undefined;
   const entries = said.split(",").map((word) => {

@@ -9,6 +9,7 @@ import { type Change, type Pass, type PassResult, removeDeadCode } from "../pass
 import { merged } from "../passes/pass.ts";
 import { openSession } from "../runtime/index.ts";
 import { roundEven } from "./affine.ts";
+import { foldNormalizations } from "./qat-norms.ts";
 import { finiteFloats } from "./weights.ts";
 
 const MOST_BIAS = 2 ** 31 - 128;
@@ -27,12 +28,13 @@ export function freezeQuantized(): Pass {
   return { name: "freezeQuantized", options: {}, run: frozen };
 }
 
-async function frozen(model: Model): Promise<PassResult> {
+async function frozen(given: Model): Promise<PassResult> {
+  const model = await foldNormalizations(given);
   const values = await constantsOf(model);
   const roundings = model.graph.nodes.filter(
     ({ op, outputs }) => op === "QuantizeLinear" && values.has(outputs[0] ?? ""),
   );
-  if (roundings.length === 0) return { model, changes: [] };
+  if (roundings.length === 0) return { model: given, changes: [] };
   const e = edit(model.graph);
   const freezer = new Freezer(model, e, values);
   for (const node of model.graph.nodes)

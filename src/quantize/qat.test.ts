@@ -52,6 +52,14 @@ const forms: QuantizationAwareOptions[] = [
   { weightType: "int4", perChannel: false, learnScales: false },
   { activationType: "int8" },
   { biasCorrection: true },
+  { weightType: "int4", edgeWeightType: "int8" },
+];
+
+/** Those in which normalizations are trained as such. */
+const live: QuantizationAwareOptions[] = [
+  { foldBatchNorm: false },
+  { foldBatchNorm: false, weightType: "int4", edgeWeightType: "int8" },
+  { foldBatchNorm: false, weightType: "int4", learnScales: false },
 ];
 
 const aware = async (options: QuantizationAwareOptions = {}, model = mobile()): Promise<Model> => {
@@ -125,13 +133,38 @@ describe("A model that is frozen after training", () => {
     for (const [i, value] of moved.entries()) expect(Math.abs(value - (exact[i] ?? Number.NaN))).toBeLessThan(0.2);
   });
 
-  it.for(forms)("runs in integers in ONNX Runtime, node for node as static quantization does: %o", async (form) => {
-    const ops = await opsThatRun(await freeze(await trained(await aware(form), 1)));
-    const { weightType: _, learnScales: __, ...others } = form;
-    const { model: asStatic } = await quantizeStatic({ data, ...others }).run(mobile());
-    expect(ops).toEqual(await opsThatRun(asStatic));
-    if (form.activationType !== "int8") expect(ops).toMatchObject({ QLinearConv: 3, QLinearAdd: 1, QGemm: 1 });
+  it.for(live)("computes what was trained, its normalizations in steps and biases: %o", async (form) => {
+    const before = await aware(form);
+    expect(before.graph.nodes.filter(({ op }) => op === "BatchNormalization").length).toBe(3);
+    const model = await trained(before);
+    const frozen = await freeze(model);
+    expect(frozen.graph.nodes.filter(({ op }) => op === "BatchNormalization")).toEqual([]);
+    const { outputs } = await compare(model, frozen, data);
+    expect(Math.min(...outputs.map(({ sqnr }) => sqnr))).toBeGreaterThan(30);
   });
+
+  it("keeps its levels whatever the gains of its normalizations, negative ones and none", async () => {
+    const float = mobile();
+    const e = edit(float.graph);
+    const gains = Array.from({ length: 8 }, (_, c) => (c === 3 ? 0 : c % 2 ? -0.5 - c / 8 : 0.5 + c / 8));
+    e.setWeight("deep.bn.weight", float32s([8], gains));
+    const model = await aware({ foldBatchNorm: false }, { ...float, graph: e.done() });
+    const frozen = await freeze(model);
+    const { outputs } = await compare(model, frozen, data);
+    expect(Math.min(...outputs.map(({ sqnr }) => sqnr))).toBeGreaterThan(30);
+    expect(await opsThatRun(frozen)).toMatchObject({ QLinearConv: 3, QLinearAdd: 1, QGemm: 1 });
+  });
+
+  it.for([...forms, ...live])(
+    "runs in integers in ONNX Runtime, node for node as static quantization does: %o",
+    async (form) => {
+      const ops = await opsThatRun(await freeze(await trained(await aware(form), 1)));
+      const { weightType: _, learnScales: __, foldBatchNorm: ___, edgeWeightType: ____, ...others } = form;
+      const { model: asStatic } = await quantizeStatic({ data, ...others }).run(mobile());
+      expect(ops).toEqual(await opsThatRun(asStatic));
+      if (form.activationType !== "int8") expect(ops).toMatchObject({ QLinearConv: 3, QLinearAdd: 1, QGemm: 1 });
+    },
+  );
 
   it("holds its weights in 8 or 4 bits under their names, and nothing of what trained it", async () => {
     for (const [weightType, dtype] of [
@@ -166,7 +199,7 @@ describe("A model that is frozen after training", () => {
 });
 
 describe("Before training", () => {
-  it.for(forms)("the model is close to the float one: %o", async (form) => {
+  it.for([...forms, ...live])("the model is close to the float one: %o", async (form) => {
     const float = mobile();
     const { outputs } = await compare(float, await aware(form, float), data);
     const narrow = form.weightType === "int4" ? 8 : 25;
@@ -186,7 +219,7 @@ describe("Before training", () => {
 });
 
 describe("Training", () => {
-  it.for(forms)("reaches every weight through the rounding, and its loss falls: %o", async (form) => {
+  it.for([...forms, ...live])("reaches every weight through the rounding, and its loss falls: %o", async (form) => {
     const before = await aware(form);
     const { model, history } = await train(before, {
       data,

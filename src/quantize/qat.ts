@@ -11,6 +11,7 @@ import { numbersOf } from "./calibrate.ts";
 import { type Corrections, insertQuantization } from "./insert.ts";
 import { oneOf } from "./options.ts";
 import { type Contraction, type Plan, planOf } from "./plan.ts";
+import { type Normalization, normalizationsOf, normalize } from "./qat-norms.ts";
 import { type LearnedSteps, StepSizes, widestSteps } from "./qat-steps.ts";
 import { rangesBy } from "./ranges.ts";
 import { checkCalibration, statisticsFor } from "./static.ts";
@@ -40,6 +41,14 @@ export interface QuantizationAwareOptions
    * channel as it changes, so that none is cut off, and those of activations stay as calibrated. Default true.
    */
   readonly learnScales?: boolean;
+  /**
+   * Whether normalizations are folded into weights before training, with their running statistics. Otherwise those behind layers
+   * stay, and are trained on the statistics of each batch; {@link freezeQuantized} folds them into steps and biases, and no
+   * level changes. Where `perChannel` is false they are folded. Default true.
+   */
+  readonly foldBatchNorm?: boolean;
+  /** The type of the first and the last layer's weights; papers keep them in 8 bits. Default: `weightType`. */
+  readonly edgeWeightType?: "int8" | "int4";
 }
 
 /** Levels of weights: the type and the largest of them. */
@@ -52,7 +61,8 @@ const MOST_BIAS = 2 ** 28;
  * A model that computes with rounded weights and activations and can be trained: float weights and calibrated values go through
  * QuantizeLinear and DequantizeLinear, whose gradients are straight-through. `train` needs to know nothing of it; afterwards
  * {@link freezeQuantized} makes of it what is shipped. It optimizes the model first: normalizations are folded into the weights
- * with their running statistics, as they will be computed; without them a net needs smaller steps, and clipped gradients.
+ * with their running statistics, as they will be computed, unless `foldBatchNorm` is false; without them a net needs smaller steps,
+ * and clipped gradients, and with them their statistics have to be measured anew after training (`updateBatchNorm`).
  * Constants beside activations are rounded for good.
  * Throws a MinnowError `quantize/…` for wrong options at once, and for weights that are not finite when it runs.
  * Sources: Jacob et al., arXiv:1712.05877; Krishnamoorthi, arXiv:1806.08342; Esser et al., arXiv:1902.08153.
@@ -64,15 +74,18 @@ const MOST_BIAS = 2 ** 28;
  */
 export function quantizationAware(options: QuantizationAwareOptions): Pass {
   oneOf("weightType", options.weightType, Object.keys(WEIGHTS));
+  oneOf("edgeWeightType", options.edgeWeightType, Object.keys(WEIGHTS));
   checkCalibration(options);
   const { data, statistics, signal, onProgress, threads, ...rest } = options;
   return { name: "quantizationAware", options: rest as Json, run: (model) => prepared(model, options) };
 }
 
 async function prepared(given: Model, options: QuantizationAwareOptions): Promise<PassResult> {
-  const { weightType = "int8", activationType = "uint8", learnScales = true, data } = options;
+  const { weightType = "int8", edgeWeightType, activationType = "uint8", learnScales = true, data } = options;
+  const { foldBatchNorm = true, perChannel = true } = options;
   const optimized = await optimize().run(given);
-  const lifted = weightType === "int4" ? await upgrade({ to: 21 }).run(optimized.model) : undefined;
+  const narrow = weightType === "int4" || edgeWeightType === "int4";
+  const lifted = narrow ? await upgrade({ to: 21 }).run(optimized.model) : undefined;
   const base = lifted?.model ?? optimized.model;
   const plan = planOf(base, options);
   if (plan.contractions.length === 0) {
@@ -82,11 +95,13 @@ async function prepared(given: Model, options: QuantizationAwareOptions): Promis
   const statistics = await statisticsFor(base, plan, options);
   const ranges = rangesBy(options.method ?? "minmax", statistics, options);
   const rounded = await insertQuantization(base, { ...plan, contractions: [] }, ranges, { activationType });
-  let model = await withWeights(base, rounded.model, plan, options);
+  const live = foldBatchNorm || !perChannel ? new Map() : await normalizationsOf(given, base, plan.contractions);
+  let model = await withWeights(base, rounded.model, plan, live, options);
   if (options.biasCorrection === true && data !== undefined) {
     const corrections = await measureCorrections(base, model, plan, data, options);
-    model = await withCorrections(model, plan, corrections);
+    model = await withCorrections(model, plan, corrections, live);
   }
+  const edges = edgeWeightType === undefined ? "" : `, first and last to ${edgeWeightType}`;
   const steps = learnScales ? "steps that learn" : "steps that follow the weights";
   return {
     model,
@@ -95,9 +110,10 @@ async function prepared(given: Model, options: QuantizationAwareOptions): Promis
       ...(lifted?.changes ?? []),
       ...rounded.changes,
       {
-        what: `Rounded ${plan.contractions.length} weights to ${weightType} in the graph, with ${steps}.`,
+        what: `Rounded ${plan.contractions.length} weights to ${weightType}${edges} in the graph, with ${steps}.`,
         at: "model",
       },
+      ...(live.size > 0 ? [{ what: `Kept ${live.size} normalizations behind rounded weights.`, at: "model" }] : []),
     ],
   };
 }
@@ -107,25 +123,31 @@ async function withWeights(
   base: Model,
   model: Model,
   plan: Plan,
-  { weightType = "int8", learnScales = true, perChannel = true }: QuantizationAwareOptions,
+  live: ReadonlyMap<string, Normalization>,
+  { weightType = "int8", edgeWeightType = weightType, learnScales = true, perChannel = true }: QuantizationAwareOptions,
 ): Promise<Model> {
   const e = edit(model.graph);
   const learned = new StepSizes(e);
   const inputSteps = activationSteps(model, plan);
   const made = new Map<string, string>();
-  for (const contraction of plan.contractions) {
+  const last = plan.contractions.length - 1;
+  for (const [i, contraction] of plan.contractions.entries()) {
     const { weight: name, channel, rule } = contraction;
+    const type = i === 0 || i === last ? edgeWeightType : weightType;
+    const top = WEIGHTS[type];
+    const norm = live.get(name);
     const axis = perChannel ? channel?.weight : undefined;
     const node = nodeOf(model, contraction.node);
-    const key = `${axis} ${name}`;
+    const key = `${type} ${axis} ${name}`;
     let to = made.get(key);
     if (to === undefined) {
-      const tensor = base.graph.weights.get(name) as Tensor;
-      const least = await leastStep(base, contraction, inputSteps);
+      const tensor = norm?.weight ?? (base.graph.weights.get(name) as Tensor);
+      if (norm !== undefined) e.setWeight(name, norm.weight);
+      const least = norm === undefined ? await leastStep(base, contraction, inputSteps) : 0;
       const steps = learnScales
-        ? learned.add(await stepsOf(name, tensor, axis, WEIGHTS[weightType], least))
-        : followed(e, name, tensor, axis, WEIGHTS[weightType], least);
-      const parameters = [steps, e.weight("z", zeros(weightType, axis === undefined ? [] : [tensor.shape[axis] ?? 1]))];
+        ? learned.add(await stepsOf(name, tensor, axis, top, least))
+        : followed(e, name, tensor, axis, top, least);
+      const parameters = [steps, e.weight("z", zeros(type, axis === undefined ? [] : [tensor.shape[axis] ?? 1]))];
       const attrs = axis === undefined ? {} : { axis: int(axis) };
       const [levels = ""] = e.add({ op: "QuantizeLinear", name: "", inputs: [name, ...parameters], attrs });
       [to = ""] = e.add({ op: "DequantizeLinear", name: "", inputs: [levels, ...parameters], attrs });
@@ -133,6 +155,7 @@ async function withWeights(
     }
     const current = e.current(node) ?? node;
     e.change(node, { inputs: current.inputs.with(rule.weight, to) });
+    if (norm !== undefined) normalize(e, node, contraction.bias?.index ?? 2, norm);
   }
   if (learnScales) learnActivations(base, model, plan, e, learned);
   learned.done();
@@ -242,10 +265,16 @@ const zeros = (type: "int8" | "int4", shape: readonly number[]): Tensor =>
   tensorOf(type, shape, new Uint8Array(byteSize(type, elements(shape))));
 
 /** Adds what was measured to the biases. */
-async function withCorrections(model: Model, plan: Plan, corrections: Corrections): Promise<Model> {
+async function withCorrections(
+  model: Model,
+  plan: Plan,
+  corrections: Corrections,
+  live: ReadonlyMap<string, Normalization>,
+): Promise<Model> {
   const e = edit(model.graph);
   const { readers } = usesOf(model.graph);
-  for (const { node, bias, channel } of [...plan.contractions, ...plan.excluded]) {
+  for (const { node, bias, channel, weight } of [...plan.contractions, ...plan.excluded]) {
+    if (live.has(weight)) continue;
     const correction = corrections.get(node.outputs[0] ?? "");
     if (bias === undefined || channel === undefined || correction === undefined) continue;
     const old = model.graph.weights.get(bias.name);

@@ -1,5 +1,8 @@
-import type { Preprocess } from "../data/preprocess.ts";
+import { feedInputs } from "../data/bind.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { imageInput, type Preprocess } from "../data/preprocess.ts";
 import { MinnowError } from "../errors.ts";
+import type { Graph } from "../ir/graph.ts";
 import { type Random, random, seedOf } from "../numeric/random.ts";
 
 /** Random changes of pictures that leave what they show. */
@@ -84,6 +87,24 @@ export function augment(options: AugmentOptions, pixels: Pixels, seed: number): 
       if (cutout > 0) cover(picture, grid, pixels, cutout, [next(), next()]);
     }
   };
+}
+
+/** How batches of a dataset are augmented: which input of the model holds pictures, and what becomes of them. */
+export function augmentation(
+  graph: Graph,
+  data: Dataset,
+  options: AugmentOptions,
+  { pixels, seed }: { readonly pixels?: Pixels | undefined; readonly seed: number },
+): { readonly input: string; readonly augment: Augment } {
+  const input = feedInputs(graph).find(({ type }) => imageInput(type?.shape) !== undefined);
+  const known = (data.prepare?.(undefined, input?.type?.shape) ?? data).preprocess;
+  const meant = pixels ?? (known && pixelsOf(known()));
+  if (input === undefined || meant === undefined)
+    throw new MinnowError("Only pictures are augmented, and this data is none.", {
+      code: "train/augment",
+      mend: "Leave augmentation out, or say what black and white are (pixels) where arrays hold pictures.",
+    });
+  return { input: input.name, augment: augment(options, meant, seed) };
 }
 
 /**

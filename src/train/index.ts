@@ -8,6 +8,7 @@ export {
   saveAdapter,
 } from "./adapter.ts";
 export { type AugmentOptions, augment, type Pixels, pixelsOf } from "./augment.ts";
+export { type UpdateBatchNormOptions, updateBatchNorm } from "./batch-norm.ts";
 export { type Checkpoint, readCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 export { type DifferentiateOptions, differentiate } from "./differentiate.ts";
 export { type DistillationOptions, distillation } from "./distillation.ts";

@@ -1,15 +1,13 @@
 import { feedInputs } from "../data/bind.ts";
 import { cached } from "../data/cached.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { imageInput } from "../data/preprocess.ts";
 import { MinnowError } from "../errors.ts";
-import type { Dim } from "../ir/dim.ts";
 import type { Model } from "../ir/graph.ts";
 import type { MetricName } from "../measure/metrics.ts";
 import { inferModel } from "../ops/infer.ts";
 import type { Change as ModelChange } from "../passes/index.ts";
 import type { Runtime } from "../runtime/index.ts";
-import { type AugmentOptions, augment, type Pixels, pixelsOf } from "./augment.ts";
+import { type AugmentOptions, augmentation, type Pixels } from "./augment.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { bindTraining, type Change, checkLabels } from "./feeding.ts";
 import { type Learner, openLearner } from "./learner.ts";
@@ -225,31 +223,16 @@ function classesOf(model: Model, step: TrainStep): number | undefined {
 }
 
 /** How batches of pictures are to be augmented. */
-function changeOf({ graph }: Model, { feeds }: TrainStep, { data, augment: wanted, pixels, seed = 0 }: TrainOptions) {
+function changeOf(model: Model, { feeds }: TrainStep, { data, augment: wanted, pixels, seed = 0 }: TrainOptions) {
   if (wanted === undefined) return undefined;
-  const input = feedInputs(graph).find(({ type }) => imageInput(type?.shape) !== undefined);
-  const known = pixels ?? pixelsIn(data, input?.type?.shape);
-  const targets = wanted.mixup === undefined || feeds.some(({ name }) => name === TARGETS);
-  if (input === undefined || known === undefined || !targets)
-    throw new MinnowError(
-      targets
-        ? "Only pictures are augmented, and this data is none."
-        : "Mixup needs a loss that compares with targets.",
-      {
-        code: "train/augment",
-        mend: targets
-          ? "Leave augmentation out, or say what black and white are (pixels) where arrays hold pictures."
-          : "Use crossEntropy({ soft: true }).",
-      },
-    );
   const { mixup } = wanted;
-  return { input: input.name, augment: augment(wanted, known, seed), seed, ...(mixup !== undefined && { mixup }) };
+  if (mixup !== undefined && !feeds.some(({ name }) => name === TARGETS))
+    throw new MinnowError("Mixup needs a loss that compares with targets.", {
+      code: "train/augment",
+      mend: "Use crossEntropy({ soft: true }).",
+    });
+  return { ...augmentation(model.graph, data, wanted, { pixels, seed }), seed, ...(mixup !== undefined && { mixup }) };
 }
-
-const pixelsIn = (data: Dataset, shape: readonly Dim[] | undefined): Pixels | undefined => {
-  const preprocess = (data.prepare?.(undefined, shape) ?? data).preprocess;
-  return preprocess && pixelsOf(preprocess());
-};
 
 function checkCounts({ data, epochs, batch = 1, accumulate = 1, ema = 0, clipNorm = 1 }: TrainOptions): void {
   const counts = Object.entries({ epochs, batch, accumulate, examples: data.size });

@@ -105,6 +105,20 @@ describe("train", () => {
     const { graph } = await load(at("qat.onnx"));
     expect(graph.weights.get("conv.weight")?.dtype).toBe("int4");
     expect(graph.nodes.some(({ op }) => op === "QuantizeLinear")).toBe(true);
+    const [, , ...wide] = digits(
+      "wide.onnx",
+      "--epochs",
+      "1",
+      "--qat",
+      "int4",
+      "--first-last",
+      "int8",
+      "--fold-batch-norm",
+    );
+    expect((await minnow("train", at("float.onnx"), ...wide)).out).toContain("int4 (first and last int8)");
+    expect((await load(at("wide.onnx"))).graph.weights.get("conv.weight")?.dtype).toBe("int8");
+    const alone = await minnow(...digits("alone.onnx", "--first-last", "int8"));
+    expect(alone).toMatchObject({ code: 2, err: expect.stringContaining("--qat int8 or --qat int4 too") });
   }, 60_000);
 
   it("freezes by pattern, and names what stays as it is", async () => {

@@ -12,7 +12,10 @@ import { choice, flag, number, onePath, text } from "../options.ts";
 import type { Verb } from "../verb.ts";
 import { learn, verb as train } from "./train.ts";
 
-const { freeze: _freeze, only: _only, qat: _qat, output, ...TRAINING } = train.options;
+/** What adapters have no use for. */
+const IDLE = ["freeze", "only", "qat", "first-last", "fold-batch-norm", "output"];
+const { output } = train.options;
+const TRAINING = Object.fromEntries(Object.entries(train.options).filter(([name]) => !IDLE.includes(name)));
 
 export const verb: Verb = {
   name: "finetune",

@@ -9,21 +9,37 @@ import type { MetricName } from "../../measure/metrics.ts";
 import { freezeQuantized, quantizationAware } from "../../quantize/index.ts";
 import { trainingReport } from "../../report/training-report.ts";
 import { count, duration, percent, plural, table } from "../../report/words.ts";
+import { updateBatchNorm } from "../../train/batch-norm.ts";
 import type { EpochRecord } from "../../train/progress.ts";
 import { type TrainOptions, type TrainProgress, type TrainResult, train } from "../../train/train.ts";
 import { bold, dim, green, log, print, printJson, statusLine, yellow } from "../console.ts";
 import { type LearningRoles, learningRoles, openData } from "../data.ts";
 import { figuresOf, type Opened, openModel, outputPath, save } from "../model.ts";
-import { choice, DATA, flag, metricsOf, number, onePath, RUNNING, runningOf, text, WRITING } from "../options.ts";
+import {
+  choice,
+  DATA,
+  flag,
+  metricsOf,
+  number,
+  onePath,
+  RUNNING,
+  runningOf,
+  text,
+  WRITING,
+  wrong,
+} from "../options.ts";
 import { commandLine, machineWords } from "../report.ts";
 import { keepVocabulary } from "../texts.ts";
-import { TRAINING, trainingOptions } from "../training.ts";
+import { augmentOf, TRAINING, trainingOptions } from "../training.ts";
 import type { Given, Verb } from "../verb.ts";
 
 const QAT = ["int8", "int4"] as const;
 
 /** Examples that ranges of activations are taken from. */
 const CALIBRATION = 256;
+
+/** Examples that the statistics of normalizations are measured on after training. */
+const SETTLING = 5000;
 
 export const verb: Verb = {
   name: "train",
@@ -37,6 +53,15 @@ export const verb: Verb = {
       type: "string",
       value: QAT.join("|"),
       help: "Train with rounded weights, and activations of 8 bits, and write the integer model; a tenth of the usual --lr, and --clip-norm 1.",
+    },
+    "first-last": {
+      type: "string",
+      value: QAT.join("|"),
+      help: "With --qat: weights of the first and the last layer, which papers keep in 8 bits (as --qat says).",
+    },
+    "fold-batch-norm": {
+      type: "boolean",
+      help: "With --qat: fold normalizations before, with running statistics, rather than train them and fold afterwards.",
     },
     resume: { type: "boolean", help: "Go on from the checkpoint of a training that was stopped." },
     metric: { type: "string", value: "NAMES", help: "What epochs are judged by; the first decides which is best." },
@@ -69,16 +94,44 @@ export const verb: Verb = {
 /** What `--qat` does before and after the training; nothing where it is not given. */
 function quantizing(given: Given): Pick<Way, "start" | "finish"> {
   const weightType = choice(given, "qat", QAT);
-  if (weightType === undefined) return { start: async (model) => ({ model }) };
+  const edgeWeightType = choice(given, "first-last", QAT);
+  const foldBatchNorm = flag(given, "fold-batch-norm");
+  if (weightType === undefined) {
+    const idle = edgeWeightType !== undefined ? "--first-last" : foldBatchNorm ? "--fold-batch-norm" : undefined;
+    if (idle !== undefined)
+      throw wrong(`${idle} is an option of --qat.`, "Give --qat int8 or --qat int4 too, or leave it out.");
+    return { start: async (model) => ({ model }) };
+  }
+  let learned: Dataset | undefined;
   return {
     async start(model, learn) {
+      learned = split(learn, Math.min(SETTLING, learn.size), { seed: number(given, "seed") ?? 0 })[0];
       const data: Dataset = split(learn, Math.min(CALIBRATION, learn.size), { seed: number(given, "seed") ?? 0 })[0];
-      const options = { data, weightType, signal: given.signal, ...runningOf(given) };
-      const line = `weights ${weightType}, activations uint8, calibrated on ${plural(data.size, "example")}`;
+      const options = {
+        data,
+        weightType,
+        ...(edgeWeightType && { edgeWeightType }),
+        foldBatchNorm,
+        signal: given.signal,
+        ...runningOf(given),
+      };
+      const edges = edgeWeightType === undefined ? "" : ` (first and last ${edgeWeightType})`;
+      const line = `weights ${weightType}${edges}, activations uint8, calibrated on ${plural(data.size, "example")}`;
       return { model: (await quantizationAware(options).run(model)).model, lines: [["quantization-aware", line]] };
     },
     async finish(trained) {
-      const { model } = await freezeQuantized().run(trained);
+      const settled =
+        learned === undefined
+          ? trained
+          : (
+              await updateBatchNorm({
+                data: learned,
+                augment: augmentOf(given),
+                signal: given.signal,
+                ...runningOf(given),
+              }).run(trained)
+            ).model;
+      const { model } = await freezeQuantized().run(settled);
       return { model };
     },
   };
