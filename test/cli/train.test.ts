@@ -113,7 +113,7 @@ describe("train", () => {
       "int4",
       "--first-last",
       "int8",
-      "--fold-batch-norm",
+      "--live-batch-norm",
     );
     expect((await minnow("train", at("float.onnx"), ...wide)).out).toContain("int4 (first and last int8)");
     expect((await load(at("wide.onnx"))).graph.weights.get("conv.weight")?.dtype).toBe("int8");

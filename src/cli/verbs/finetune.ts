@@ -13,7 +13,7 @@ import type { Verb } from "../verb.ts";
 import { learn, verb as train } from "./train.ts";
 
 /** What adapters have no use for. */
-const IDLE = ["freeze", "only", "qat", "first-last", "fold-batch-norm", "output"];
+const IDLE = ["freeze", "only", "qat", "first-last", "live-batch-norm", "output"];
 const { output } = train.options;
 const TRAINING = Object.fromEntries(Object.entries(train.options).filter(([name]) => !IDLE.includes(name)));
 

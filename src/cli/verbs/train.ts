@@ -59,9 +59,9 @@ export const verb: Verb = {
       value: QAT.join("|"),
       help: "With --qat: weights of the first and the last layer, which papers keep in 8 bits (as --qat says).",
     },
-    "fold-batch-norm": {
+    "live-batch-norm": {
       type: "boolean",
-      help: "With --qat: fold normalizations before, with running statistics, rather than train them and fold afterwards.",
+      help: "With --qat: train normalizations on each batch, fold them afterwards.",
     },
     resume: { type: "boolean", help: "Go on from the checkpoint of a training that was stopped." },
     metric: { type: "string", value: "NAMES", help: "What epochs are judged by; the first decides which is best." },
@@ -95,9 +95,9 @@ export const verb: Verb = {
 function quantizing(given: Given): Pick<Way, "start" | "finish"> {
   const weightType = choice(given, "qat", QAT);
   const edgeWeightType = choice(given, "first-last", QAT);
-  const foldBatchNorm = flag(given, "fold-batch-norm");
+  const live = flag(given, "live-batch-norm");
   if (weightType === undefined) {
-    const idle = edgeWeightType !== undefined ? "--first-last" : foldBatchNorm ? "--fold-batch-norm" : undefined;
+    const idle = edgeWeightType !== undefined ? "--first-last" : live ? "--live-batch-norm" : undefined;
     if (idle !== undefined)
       throw wrong(`${idle} is an option of --qat.`, "Give --qat int8 or --qat int4 too, or leave it out.");
     return { start: async (model) => ({ model }) };
@@ -111,7 +111,7 @@ function quantizing(given: Given): Pick<Way, "start" | "finish"> {
         data,
         weightType,
         ...(edgeWeightType && { edgeWeightType }),
-        foldBatchNorm,
+        foldBatchNorm: !live,
         signal: given.signal,
         ...runningOf(given),
       };
@@ -121,7 +121,7 @@ function quantizing(given: Given): Pick<Way, "start" | "finish"> {
     },
     async finish(trained) {
       const settled =
-        learned === undefined
+        learned === undefined || !live
           ? trained
           : (
               await updateBatchNorm({
