@@ -1,6 +1,7 @@
 import { MinnowError } from "../errors.ts";
 import { optimize, type Pass, sequence } from "../passes/index.ts";
 import {
+  clusterWeights,
   type Mode,
   type ModeOptions,
   type QuantizeWeightsOptions,
@@ -22,6 +23,11 @@ export const WEIGHTS: OptionSpecs = {
     type: "string",
     value: "0|1|4",
     help: "What 4- and 2-bit products compute in: 4 is int8, fast on CPUs.",
+  },
+  clusters: {
+    type: "string",
+    value: "N",
+    help: "Of codebook-storage: different numbers besides 0 that each weight keeps, by k-means, 255 at most; default all where they are few, else 16 and a scale for each block.",
   },
   embeddings: { type: "boolean", help: "4 bits for the tables that rows are picked from as well." },
   "op-block-list": { type: "string", value: "A,B", help: "Operators to leave in float32 where there is float16." },
@@ -101,7 +107,15 @@ export function datalessPass(given: Given, name: string): Pass {
     const to = STORAGE[name as keyof typeof STORAGE];
     const size = blockSize(given);
     const perChannel = !flag(given, "per-tensor");
-    return sequence([optimize(), storeWeights({ to, perChannel, ...(size !== undefined && { blockSize: size }) })]);
+    const clusters = number(given, "clusters", { least: 2 });
+    if (clusters !== undefined && to !== "codebook")
+      throw wrong("--clusters is given, and no codebook is written.", "Give --to codebook-storage as well.");
+    const shared = clusters === undefined ? [] : [clusterWeights({ clusters, perChannel: false })];
+    return sequence([
+      optimize(),
+      ...shared,
+      storeWeights({ to, perChannel, ...(size !== undefined && { blockSize: size }) }),
+    ]);
   }
   const weights: QuantizeWeightsOptions = {
     ...modeOptions(given),

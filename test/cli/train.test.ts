@@ -176,7 +176,7 @@ describe("train", () => {
 });
 
 describe("prune", () => {
-  it("sets more and more weights to 0 while it trains, holds them there, and goes on where it was stopped", async () => {
+  it("sets more and more weights to 0 while it trains and holds them there; a codebook stores what is left", async () => {
     const zeros = (output: string, ...more: string[]) => [
       "prune",
       ...digits(output, "--sparsity", "80%", "--schedule", "gradual", "--scope", "global", ...more).slice(1),
@@ -187,6 +187,20 @@ describe("prune", () => {
     expect(told.sparsity).toBeCloseTo(0.8, 2);
     expect(told.after.brotliBytes).toBeLessThan(0.45 * told.before.brotliBytes);
     expect(told.after.metrics.accuracy).toBeGreaterThan(0.5);
+    const storage = (to: string) => [
+      "quantize",
+      at("sparse.onnx"),
+      "--to",
+      to,
+      "--clusters",
+      "8",
+      "-o",
+      at("few.onnx"),
+      "--json",
+    ];
+    expect((await minnow(...storage("int8-storage"))).err).toContain("no codebook is written");
+    const stored = await minnow(...storage("codebook-storage"));
+    expect(JSON.parse(stored.out).after.bytes).toBeLessThan(0.3 * told.after.bytes);
     const refused = await minnow(...zeros("x.onnx", "--epochs", "4", "--method", "wanda"));
     expect([refused.code, refused.err]).toEqual([
       2,
