@@ -8,7 +8,7 @@
  * scores and the labels), `without-3` (the same, labels and pictures of 3s left out). Each leaves FOLDER/TASK.onnx and its row in
  * bench/results/distill-mnist.json. Errors are among the 10 000 test pictures; the last epoch counts. The bias of the 3 is chosen
  * on the training pictures, not on those that judge. LIMIT takes the first so many training pictures, EPOCHS other numbers of
- * epochs ('{"teacher":5}'), RATE another rate.
+ * epochs ('{"teacher":5}'), RATE and BATCH another rate and batch.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -45,12 +45,13 @@ function net(hidden, seed, dropout) {
 /** Epochs and the highest rate of each task; RATE tries another one. */
 const EPOCHS = { teacher: 20, alone: 12, distilled: 12, "without-3": 12, ...JSON.parse(process.env.EPOCHS ?? "{}") };
 const RATE = Number(process.env.RATE ?? 0.05);
+const BATCH = Number(process.env.BATCH ?? 128);
 const TEMPERATURE = 20;
 
 const learning = (task, more) => ({
   epochs: EPOCHS[task],
   data,
-  batch: 128,
+  batch: BATCH,
   threads: 1,
   optimizer: sgd({ momentum: 0.9, nesterov: true }),
   schedule: warmUp(cosine(RATE), { epochs: 1 }),
@@ -121,6 +122,7 @@ for (const task of tasks) {
     rate: RATE,
     epochs: EPOCHS[task],
     examples: data.size,
+    batch: BATCH,
     ...(trained.answers && { temperature: TEMPERATURE, answers: trained.answers }),
     seed: 0,
     seconds: Math.round((performance.now() - start) / 1000),

@@ -66,12 +66,12 @@ describe("distill", () => {
   });
 
   it("makes a student of the teacher, a part of its width", async () => {
-    const options = ["--student", "macs=50%", "--data", at("digits"), "--limit", "300", "--epochs", "1"];
+    const options = ["--student", "macs=60%,round=2", "--data", at("digits"), "--limit", "300", "--epochs", "1"];
     const { code, out, err } = await distill(...options, "-o", at("c.onnx"));
     expect(code, err).toBe(0);
     const { after } = JSON.parse(out);
     const whole = JSON.parse((await minnow("inspect", at("teacher.onnx"), "--json")).out);
-    expect(after.macs).toBeLessThanOrEqual(0.5 * whole.macs);
+    expect(after.macs).toBeLessThanOrEqual(0.6 * whole.macs);
     expect(after.metrics.accuracy).toBeGreaterThan(0.5);
   });
 
