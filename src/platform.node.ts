@@ -42,7 +42,8 @@ export async function openPath(from: string | URL): Promise<Source> {
     name: path,
     async read(offset, length) {
       const fd = await start();
-      const bytes = new Uint8Array(length);
+      // Not zeroed: it is filled to the end, or an error.
+      const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
       let done = 0;
       while (done < length) {
         const { bytesRead } = await readFile(fd, bytes, done, Math.min(length - done, 2 ** 30), offset + done);

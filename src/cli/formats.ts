@@ -11,7 +11,8 @@ import {
   storeWeights,
 } from "../quantize/index.ts";
 import type { StoreWeightsOptions } from "../quantize/types.ts";
-import { type Format, speedOf, type Target } from "../runtime/index.ts";
+import { type Format, type Speed, speedOf, type Target } from "../runtime/index.ts";
+import { thisCpu } from "./cpu.ts";
 import { choice, flag, number, text, wrong } from "./options.ts";
 import type { Given, OptionSpecs } from "./verb.ts";
 
@@ -22,7 +23,7 @@ export const WEIGHTS: OptionSpecs = {
   "accuracy-level": {
     type: "string",
     value: "0|1|4",
-    help: "What 4- and 2-bit products compute in: 4 is int8, fast on CPUs.",
+    help: "What 4- and 2-bit products compute in: 4 is int8, fast on CPUs (4 for --target node).",
   },
   clusters: {
     type: "string",
@@ -61,40 +62,57 @@ export function modesOf(given: Given): readonly Mode[] {
   });
 }
 
-/** How speed sees a format. */
-export function speedFormat(name: string): Format {
-  if (name.endsWith("-storage")) return "storage";
-  if (name.startsWith("q4")) return "matmul-4bit";
-  if (name.startsWith("q2")) return "matmul-2bit";
-  if (name === "bnb4") return "matmul-bnb4";
-  return name === "fp16" ? "float16" : "dynamic-int8";
+/** What speed depends on in a format; the slowest of them tells. */
+export function speedFormats(name: string): readonly Format[] {
+  if (name === "int8") return ["static-int8"];
+  if (name.endsWith("-storage")) return ["storage"];
+  const half: readonly Format[] = name.endsWith("f16") || name === "fp16" ? ["float16"] : [];
+  if (name.startsWith("q4")) return ["matmul-4bit", ...half];
+  if (name.startsWith("q2")) return ["matmul-2bit", ...half];
+  if (name === "bnb4") return ["matmul-bnb4"];
+  return half.length > 0 ? half : ["dynamic-int8"];
 }
 
+/** What is known of formats on the target and, where that is this machine's runtime, its processor. */
+export const speedsOf = (target: Target, formats: readonly Format[]): Speed[] =>
+  formats.map((format) => speedOf(target, format, target === "node" ? thisCpu() : undefined));
+
 /** Refuses a format that is slower than float32 on the target, or has no kernel there, unless --force is given. */
-export function checkSpeed(given: Given, name: string, format: Format): void {
+export function checkSpeed(given: Given, name: string, formats = speedFormats(name)): void {
   const target = text(given, "target") as Target | undefined;
   if (target === undefined || flag(given, "force")) return;
-  const { verdict, why, source } = speedOf(target, format);
-  if (verdict !== "slow" && verdict !== "absent") return;
-  throw new MinnowError(`${name} is slower than float32 on ${target}: ${why} (${source}).`, {
+  for (const { verdict, why, source } of speedsOf(target, formats))
+    if (verdict === "slow" || verdict === "absent")
+      throw slow(
+        `${name} ${verdict === "slow" ? "is slower than float32" : "does not run"} on ${target}: ${why} (${source}).`,
+      );
+}
+
+/** A format is slower than float on the target. */
+export const slow = (what: string): MinnowError =>
+  new MinnowError(what, {
     code: "quantize/slow-target",
     at: "--to",
-    mend: "Give --force to make it all the same, or another format: int8-storage is at float speed everywhere.",
+    mend: "Give --force to make it all the same, or another format: int8-storage is at float speed everywhere, and --to auto measures.",
   });
-}
 
 const blockSize = (given: Given) => number(given, "block-size", { least: 16 });
 
+/** Whether weights get 7 bits: as asked for, or because sums would saturate on this machine, which is the target. */
+export const reducesRange = (given: Given): boolean =>
+  flag(given, "reduce-range") || (text(given, "target") === "node" && thisCpu() === "x64");
+
 export function modeOptions(given: Given): ModeOptions {
   const size = blockSize(given);
-  const level = choice(given, "accuracy-level", ["0", "1", "2", "3", "4"]);
+  const onCpu = text(given, "target") === "node" ? "4" : undefined;
+  const level = choice(given, "accuracy-level", ["0", "1", "2", "3", "4"]) ?? onCpu;
   const method = choice(given, "method", ["rtn", "mse", "kQuant", "hqq"]);
   return {
     ...(size !== undefined && { blockSize: size }),
     ...(level !== undefined && { accuracyLevel: Number(level) as 0 | 1 | 2 | 3 | 4 }),
     ...(method && { method }),
     symmetric: !flag(given, "asymmetric"),
-    reduceRange: flag(given, "reduce-range"),
+    reduceRange: reducesRange(given),
     convolutions: flag(given, "force"),
     opBlockList: text(given, "op-block-list")?.split(",") ?? [],
   };

@@ -49,15 +49,15 @@ export function teller(given: Given) {
   };
 }
 
-/** Prints how a search ended: before and after, and what to do where the budget was missed. */
-export function conclude(result: CompressResult, output: string, report: string, budget: Budget): void {
+/** Prints how a search ended: before and after, what to do where the budget was missed, and a last line. */
+export function conclude(result: CompressResult, output: string, budget: Budget, last?: string): void {
   const { after, checks, met, uncertain } = result;
   print(
     dim(`\n  ${plural(result.trials.length, "candidate")} tried${result.interrupted ? ", then interrupted" : ""}`),
     "",
   );
   if (after === undefined) {
-    print(`  ${red("✗")} Nothing was found that could be measured. ${report}`);
+    print(`  ${red("✗")} Nothing was found that could be measured.`, ...(last === undefined ? [] : [last]));
     return;
   }
   const mark = met ? (uncertain ? yellow("✔") : green("✔")) : red("✗");
@@ -66,7 +66,7 @@ export function conclude(result: CompressResult, output: string, report: string,
     print(`    ${yellow("uncertain")}: the interval reaches beyond the budget; more data to judge on would settle it`);
   for (const check of checks.filter((c) => !c.met)) print(`    ${red("budget missed")}: ${checkWords(check)}`);
   if (!isMet(checks)) print(`    ${helpWith(budget)}`);
-  print(...answersLine(result), `    ${report}`);
+  print(...answersLine(result), ...(last === undefined ? [] : [last]));
 }
 
 /** How many answers changed, and the class that lost most. */

@@ -3,27 +3,65 @@ import type { Dataset } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
 import { type Change, optimize, type Pass, sequence } from "../passes/index.ts";
-import { calibrate, quantizeStatic, type Statistics, storeWeights } from "../quantize/index.ts";
+import {
+  calibrate,
+  type LayerFormat,
+  quantizeDynamic,
+  quantizeMixed,
+  quantizeStatic,
+  quantizeWeights,
+  type Statistics,
+  storeWeights,
+} from "../quantize/index.ts";
+import { LAYER_FORMATS } from "../quantize/mixed.ts";
 import { CUTTING_STEPS, type CuttingStep, cuttingPass, isCutting } from "./cutting.ts";
 
 const optimizeStep = z.strictObject({ name: z.literal("optimize") });
 
+const method = z.enum(["minmax", "movingAverage", "percentile", "entropy", "mse"]);
+
 const quantizeStep = z.strictObject({
   name: z.literal("quantizeStatic"),
-  method: z.enum(["minmax", "movingAverage", "percentile", "entropy", "mse"]),
+  method,
   perChannel: z.boolean().exactOptional(),
   biasCorrection: z.boolean().exactOptional(),
   nodesToExclude: z.array(z.string()).readonly().exactOptional(),
 });
 
+const mixedStep = z.strictObject({
+  name: z.literal("quantizeMixed"),
+  plan: z.record(z.string(), z.enum(LAYER_FORMATS as [LayerFormat, ...LayerFormat[]])).readonly(),
+  method: method.exactOptional(),
+  biasCorrection: z.boolean().exactOptional(),
+});
+
+const dynamicStep = z.strictObject({ name: z.literal("quantizeDynamic") });
+
+const weightsStep = z.strictObject({
+  name: z.literal("quantizeWeights"),
+  bits: z.union([z.literal(8), z.literal(4)]),
+  symmetric: z.boolean().exactOptional(),
+  gptq: z.boolean().exactOptional(),
+});
+
 const storeStep = z.strictObject({
   name: z.literal("storeWeights"),
-  to: z.enum(["int8", "fp16"]),
+  to: z.enum(["int8", "int4", "int3", "int2", "fp16"]),
   biasCorrection: z.boolean().exactOptional(),
 });
 
 const schema = z
-  .array(z.discriminatedUnion("name", [optimizeStep, ...CUTTING_STEPS, quantizeStep, storeStep]))
+  .array(
+    z.discriminatedUnion("name", [
+      optimizeStep,
+      ...CUTTING_STEPS,
+      quantizeStep,
+      mixedStep,
+      dynamicStep,
+      weightsStep,
+      storeStep,
+    ]),
+  )
   .min(1)
   .readonly();
 
@@ -70,13 +108,21 @@ export function kitchen(
     });
   };
   let statistics: Promise<Statistics> | undefined;
-  const passOf = async ({
-    name,
-    ...step
-  }: Exclude<Recipe[number], CuttingStep | { name: "optimize" }>): Promise<Pass> => {
-    if ("to" in step) return storeWeights({ ...step, ...(step.biasCorrection && { data: examples() }), ...options });
-    statistics ??= base.then((start) => calibrate(start.model, examples(), options));
-    return quantizeStatic({ ...step, ...options, data: examples(), statistics: await statistics });
+  const statisticsOnce = () => (statistics ??= base.then((start) => calibrate(start.model, examples(), options)));
+  const passOf = async (step: Exclude<Recipe[number], CuttingStep | { name: "optimize" }>): Promise<Pass> => {
+    switch (step.name) {
+      case "storeWeights":
+        return storeWeights({ ...step, ...(step.biasCorrection && { data: examples() }), ...options });
+      case "quantizeDynamic":
+        return quantizeDynamic();
+      case "quantizeWeights":
+        return quantizeWeights({ ...step, ...(step.gptq && { data: examples() }), method: "mse", ...options });
+      case "quantizeMixed":
+        if (!Object.values(step.plan).includes("int8")) return quantizeMixed({ ...step, ...options });
+        return quantizeMixed({ ...step, ...options, data: examples(), statistics: await statisticsOnce() });
+      case "quantizeStatic":
+        return quantizeStatic({ ...step, ...options, data: examples(), statistics: await statisticsOnce() });
+    }
   };
   return {
     base: base.then((result) => result.model),

@@ -3,18 +3,19 @@ import { cached } from "../data/cached.ts";
 import { type Dataset, split } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import type { Model } from "../ir/graph.ts";
-import type { TensorData } from "../ir/tensor.ts";
+import { elements, type TensorData } from "../ir/tensor.ts";
 import { benchmark } from "../measure/benchmark.ts";
 import { costOf } from "../measure/cost.ts";
 import { feedBatches } from "../measure/evaluate.ts";
 import { sizeOf } from "../measure/size.ts";
 import { upgrade } from "../passes/index.ts";
-import { type LayerSensitivity, sensitivity } from "../quantize/index.ts";
+import { type LayerSensitivity, layerCosts, layersOf, sensitivity } from "../quantize/index.ts";
+import { sensitivityIn } from "../quantize/sensitivity.ts";
 import { defaultRuntime, type Runtime } from "../runtime/index.ts";
 import { checkBudget, distance, type Figures, isMet } from "./budget.ts";
 import type { CompressOptions } from "./compress.ts";
 import { type Judge, judgeBy } from "./judge.ts";
-import { ladder } from "./ladder.ts";
+import { ladder, type Situation } from "./ladder.ts";
 import { type Kitchen, kitchen, type Made, type Recipe } from "./recipe.ts";
 import { noLog, type Trial } from "./trials.ts";
 
@@ -93,12 +94,8 @@ async function oneFeed(model: Model, data: Dataset): Promise<Search["feeds"]> {
 export async function runTrials(search: Search): Promise<boolean> {
   const { options, trials } = search;
   const byLatency = options.target !== undefined;
-  const sensitive = async () => {
-    search.sensitivity = await rankLayers(search);
-    return search.sensitivity.map((layer) => layer.node);
-  };
   try {
-    const proposals = (options.strategy ?? ladder)({ byLatency, sensitive });
+    const proposals = (options.strategy ?? ladder)(await situationOf(search));
     for (let next = await proposals.next(); !next.done; ) {
       options.signal?.throwIfAborted();
       const { trial, made } = await runTrial(search, next.value.name, next.value.recipe);
@@ -114,11 +111,34 @@ export async function runTrials(search: Search): Promise<boolean> {
   }
 }
 
+/** What a strategy may know and ask. */
+async function situationOf(search: Search): Promise<Situation> {
+  const { options, kitchen: cook, before } = search;
+  const base = await cook.base;
+  const sizes = layersOf(base).map(({ weight }) => base.graph.weights.get(weight)!.shape);
+  const numbers = (shapes: readonly (readonly number[])[]) => shapes.reduce((sum, shape) => sum + elements(shape), 0);
+  const costs: Situation["costs"] = async (formats) => {
+    const onProgress = (done: number, total: number) =>
+      options.onEvent?.({ kind: "work", what: "measuring the layers", done, total });
+    const few = options.calibration.take(FEW);
+    const found = await layerCosts(base, few, { formats, ...signalOf(options), ...threadsOf(options), onProgress });
+    if (formats.includes("int8")) search.sensitivity = sensitivityIn(found);
+    return found;
+  };
+  return {
+    ...{ costs, target: options.target, budget: options.budget, before },
+    matrices: numbers(sizes.filter((shape) => shape.length === 2)) / Math.max(1, numbers(sizes)),
+  };
+}
+
+/** Examples that layers are measured on. */
+const FEW = 32;
+
 /** The layers by what quantizing each alone costs, on a few examples; what hurts most comes first. */
 export async function rankLayers({ options, kitchen: cook }: Search): Promise<readonly LayerSensitivity[]> {
   const onProgress = (done: number, total: number) =>
     options.onEvent?.({ kind: "work", what: "finding the sensitive layers", done, total });
-  return sensitivity(await cook.base, options.calibration.take(32), { ...signalOf(options), onProgress });
+  return sensitivity(await cook.base, options.calibration.take(FEW), { ...signalOf(options), onProgress });
 }
 
 async function runTrial(search: Search, name: string, recipe: Recipe): Promise<{ trial: Trial; made?: Made }> {
@@ -162,11 +182,20 @@ async function measure({ options, choosing, before, original, runtime, feeds }: 
   return { figures, metrics, met: isMet(checks), distance: distance(checks) };
 }
 
-/** The best trial: of those that meet the budget the fastest on the target or the smallest to download, else the nearest. */
+/** Latencies that are this near count as one. */
+const AS_FAST = 1.05;
+
+/**
+ * The best trial: of those that meet the budget the smallest to download, with `byLatency` only of those as fast on the target
+ * as the fastest; if none does, the nearest.
+ */
 export function chooseTrial(trials: readonly Trial[], byLatency: boolean): Trial | undefined {
   const able = trials.filter((trial) => trial.figures !== undefined);
-  const cost = ({ figures }: Trial): number =>
-    (byLatency ? figures?.latencyMs : (figures?.brotliBytes ?? figures?.bytes)) ?? Infinity;
-  const met = able.filter((trial) => trial.met).sort((a, b) => cost(a) - cost(b));
-  return met[0] ?? able.sort((a, b) => a.distance - b.distance || cost(a) - cost(b))[0];
+  const time = ({ figures }: Trial): number => (byLatency ? (figures?.latencyMs ?? Infinity) : 0);
+  const size = ({ figures }: Trial): number => figures?.brotliBytes ?? figures?.bytes ?? Infinity;
+  const smallest = (a: Trial, b: Trial) => size(a) - size(b) || time(a) - time(b);
+  const met = able.filter((trial) => trial.met);
+  const fastest = Math.min(...met.map(time));
+  const [best] = met.filter((trial) => time(trial) <= AS_FAST * fastest).sort(smallest);
+  return best ?? able.sort((a, b) => a.distance - b.distance || time(a) - time(b) || smallest(a, b))[0];
 }

@@ -8,6 +8,7 @@ export {
 } from "./compare.ts";
 export { type Cost, costOf, type LayerCost } from "./cost.ts";
 export type { Difference } from "./difference.ts";
+export { type Distribution, distributions } from "./distributions.ts";
 export { type EvaluateOptions, type Evaluation, evaluate } from "./evaluate.ts";
 export { randomExamples, randomFeeds } from "./feeds.ts";
 export { inspect } from "./inspect.ts";

@@ -59,7 +59,7 @@ function statisticsOf(model: Model): ReadonlySet<string> {
   return statistics;
 }
 
-/** Integer weights that become floats by a float scale, straight or behind a Cast, and those scales: storage and Q/DQ alike. */
+/** Integer weights that become floats by a float scale, straight or behind a Cast and a Reshape, and those scales: storage and Q/DQ alike. */
 function scalings({ graph: { weights, nodes } }: Model): { levels: ReadonlySet<string>; scales: ReadonlySet<string> } {
   const [levels, scales, cast] = [new Set<string>(), new Set<string>(), new Map<string, string>()];
   const isWhole = (name: string): boolean => {
@@ -74,7 +74,7 @@ function scalings({ graph: { weights, nodes } }: Model): { levels: ReadonlySet<s
     else if (isFloat(weights.get(second)?.dtype ?? "string")) {
       levels.add(whole);
       scales.add(second);
-    }
+    } else if (inputs.length === 2 && isWhole(second)) cast.set(outputs[0] ?? "", whole);
   }
   return { levels, scales };
 }

@@ -62,6 +62,30 @@ export interface Panel {
 /** Bytes of a weight that are looked at together. */
 const PANEL_BYTES = 2 ** 21;
 
+/** Lines of a weight, one after the other as they lie. */
+export interface Lines {
+  readonly at: number;
+  readonly count: number;
+  readonly values: Float32Array;
+}
+
+/**
+ * The `total` lines of `width` numbers a weight consists of, whole multiples of `step` at a time in a few megabytes; the next
+ * are read while these are worked on.
+ */
+export async function* linesOf({ weight }: Matrix, total: number, width: number, step: number): AsyncGenerator<Lines> {
+  const lines = Math.max(1, Math.floor(PANEL_BYTES / 4 / Math.max(1, width) / step)) * step;
+  const read = (at: number) =>
+    at < total ? weight.read({ offset: 4 * at * width, length: 4 * Math.min(lines, total - at) * width }) : undefined;
+  let next = read(0);
+  for (let at = 0; at < total; at += lines) {
+    const bytes = (await next)!;
+    next = read(at + lines);
+    next?.catch(() => {});
+    yield { at, count: Math.min(lines, total - at), values: viewOf("float32", bytes) as Float32Array };
+  }
+}
+
 /**
  * The matrix in panels of a few megabytes, whole blocks each, whatever its size. A panel's numbers are overwritten by the
  * next. A MinnowError `quantize/broken-weight` names a weight that holds NaN or infinity.
@@ -69,16 +93,13 @@ const PANEL_BYTES = 2 ** 21;
 export async function* panelsOf(matrix: Matrix, blockSize: number): AsyncGenerator<Panel> {
   const { rows, columns, turned } = matrix;
   if (rows === 0 || columns === 0) return;
-  const line = turned ? rows : columns;
-  const lines = Math.max(1, Math.floor(PANEL_BYTES / 4 / line));
-  const step = turned ? Math.max(1, Math.floor(lines / blockSize)) * blockSize : lines;
-  const all = turned ? columns : rows;
-  const room = turned ? new Float32Array(Math.min(step, all) * rows) : undefined;
-  for (let at = 0; at < all; at += step) {
-    const count = Math.min(step, all - at);
-    const read = await floatsAt(matrix, at * line, count * line);
-    if (room === undefined) yield { row: at, rowCount: count, column: 0, width: columns, values: read };
+  const [all, width] = turned ? [columns, rows] : [rows, columns];
+  let room: Float32Array | undefined;
+  for await (const { at, count, values: read } of linesOf(matrix, all, width, turned ? blockSize : 1)) {
+    checkFinite(matrix, read, at * width);
+    if (!turned) yield { row: at, rowCount: count, column: 0, width: columns, values: read };
     else {
+      room ??= new Float32Array(count * rows);
       const values = room.subarray(0, count * rows);
       transpose(read, count, rows, values);
       yield { row: 0, rowCount: rows, column: at, width: count, values };
@@ -86,15 +107,12 @@ export async function* panelsOf(matrix: Matrix, blockSize: number): AsyncGenerat
   }
 }
 
-async function floatsAt({ name, weight }: Matrix, from: number, count: number): Promise<Float32Array> {
-  const bytes = await weight.read({ offset: 4 * from, length: 4 * count });
-  const values = viewOf("float32", bytes) as Float32Array;
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]!;
-    sum += value - value;
-  }
-  if (sum === 0) return values;
+/** Throws where one of these numbers, which begin at element `from`, is not finite. */
+export function checkFinite({ name, weight }: Matrix, values: Float32Array, from: number): void {
+  const patterns = new Int32Array(values.buffer, values.byteOffset, values.length);
+  let carry = 0;
+  for (let i = 0; i < patterns.length; i++) carry |= (patterns[i]! & 0x7fffffff) + 0x00800000;
+  if (carry >= 0) return;
   const at = values.findIndex((value) => !Number.isFinite(value));
   throw brokenWeight(name, values[at]!, from + at, weight.shape);
 }

@@ -13,7 +13,7 @@ import { type Change, type Json, type Pass, type PassResult, upgrade } from "../
 import { merged } from "../passes/pass.ts";
 import { observeExtrema } from "./extrema.ts";
 import { oneOf } from "./options.ts";
-import { matcher } from "./plan.ts";
+import { matcher, nodesIn } from "./plan.ts";
 import type { CalibrateOptions } from "./types.ts";
 
 /** Options of {@link convertFloat16}. */
@@ -77,7 +77,8 @@ async function converted(given: Model, options: ConvertFloat16Options): Promise<
   const converter = new Converter(model, options, (node) => blocked(node) || overflowing.has(node.outputs[0] ?? ""));
   if (!hasFloats(model)) return { model: given, changes: [{ what: "Found nothing in float32.", at: "model" }] };
   const graph = await converter.convert(model.graph);
-  return { model: { ...model, graph }, changes: merged([...changes, ...converter.changes]) };
+  const what = `Converted the model to ${converter.to}.`;
+  return { model: { ...model, graph }, changes: merged([...changes, { what, at: "model" }, ...converter.changes]) };
 }
 
 /** Values of the model's own graph that examples bring near the largest float16. */
@@ -110,6 +111,7 @@ class Converter {
   readonly #listed: ReadonlySet<string>;
   readonly #blocked: (node: Node) => boolean;
   readonly #names: Set<string>;
+  readonly #titles: Set<string>;
   readonly #functions: ReadonlySet<string>;
 
   constructor(model: Model, options: ConvertFloat16Options, blocked: (node: Node) => boolean) {
@@ -119,6 +121,7 @@ class Converter {
     this.#listed = new Set(options.opBlockList ?? []);
     this.#blocked = blocked;
     this.#names = namesOf(model.graph);
+    this.#titles = new Set(nodesIn(model.graph).map(({ name }) => name));
     this.#functions = new Set(model.functions.map(({ name, domain }) => keyOf(name, domain)));
   }
 
@@ -127,11 +130,14 @@ class Converter {
     return name !== "" && inferModel(this.#model).get(name)?.dtype === "float32";
   }
 
+  /** A name that no value has. */
   fresh(base: string): string {
-    let name = base;
-    for (let i = 1; this.#names.has(name); i++) name = `${base}_${i}`;
-    this.#names.add(name);
-    return name;
+    return freshIn(this.#names, base);
+  }
+
+  /** A name that no node has. */
+  freshTitle(base: string): string {
+    return freshIn(this.#titles, base);
   }
 
   kept(node: Node, readsWide: boolean): Kept {
@@ -153,6 +159,13 @@ class Converter {
     for (const node of graph.nodes) await half.node(node);
     return half.done();
   }
+}
+
+function freshIn(names: Set<string>, base: string): string {
+  let name = base;
+  for (let i = 1; names.has(name); i++) name = `${base}_${i}`;
+  names.add(name);
+  return name;
 }
 
 type Width = "half" | "float";
@@ -215,7 +228,14 @@ class Half {
 
   #cast(from: string, to: string, width: Width): void {
     const attrs = { to: int(codeOf(width === "half" ? this.#of.to : "float32")) };
-    this.#nodes.push({ name: `${to}_cast`, op: "Cast", domain: "", inputs: [from], outputs: [to], attrs });
+    this.#nodes.push({
+      name: this.#of.freshTitle(`${to}_cast`),
+      op: "Cast",
+      domain: "",
+      inputs: [from],
+      outputs: [to],
+      attrs,
+    });
   }
 
   async node(node: Node): Promise<void> {

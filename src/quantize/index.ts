@@ -1,8 +1,19 @@
 export { calibrate } from "./calibrate.ts";
 export { type ClusterWeightsOptions, clusterWeights, tuneClusters } from "./cluster.ts";
+export { type Curvature, curvatureOf } from "./curvature.ts";
 export { type QuantizeDynamicOptions, quantizeDynamic } from "./dynamic.ts";
 export { type ConvertFloat16Options, convertFloat16 } from "./float16.ts";
+export { type LayerChoice, type LayerCosts, type LayerCostsOptions, layerCosts, type Noise } from "./layer-costs.ts";
+export {
+  type Layer,
+  type LayerFormat,
+  layersOf,
+  type PrecisionPlan,
+  type QuantizeMixedOptions,
+  quantizeMixed,
+} from "./mixed.ts";
 export { type Mode, type ModeOptions, quantizeMode, SUFFIXES, weightTypeOf } from "./modes.ts";
+export { type Precision, type PrecisionBudget, planPrecision } from "./precision.ts";
 export { type QuantizationAwareOptions, quantizationAware } from "./qat.ts";
 export { freezeQuantized } from "./qat-freeze.ts";
 export { rangesBy } from "./ranges.ts";

@@ -11,6 +11,8 @@ import {
   roundMatrix,
   type TakePanel,
 } from "./blocks.ts";
+import { roundToNearest } from "./rounding/rtn.ts";
+import { isStriped, roundStrips } from "./strips.ts";
 
 /** The bits a level takes in a file: there is no 3-bit type. */
 export const storedBits = (bits: LevelBits): 2 | 4 | 8 => (bits === 3 ? 4 : bits === 7 ? 8 : bits);
@@ -91,21 +93,24 @@ export async function packBlocks(packer: Packer, packing: Packing): Promise<Pack
     const scales = new Float32Array(rows * blocks);
     const zeros = new Uint8Array(grid.symmetric ? 0 : rows * zeroBytes);
     const up = lift(grid.bits);
-    await eachPanel(packing, (panel, rounded, count) => {
-      const first = panel.column / grid.blockSize;
-      for (let r = 0; r < panel.rowCount; r++) {
-        const row = panel.row + r;
-        const start = (row * blocks + first) * blob;
-        packRow(rounded.levels, r * panel.width, panel.width, up, bits, levels, start);
-        const end = rounded.zeroPoints[r * count + count - 1]! + up;
-        for (let i = panel.width; i < count * grid.blockSize; i++) setLevel(levels, start, i, end, bits);
-        for (let b = 0; b < count; b++) {
-          scales[row * blocks + first + b] = rounded.scales[r * count + b]!;
-          if (!grid.symmetric)
-            setLevel(zeros, row * zeroBytes, first + b, rounded.zeroPoints[r * count + b]! + up, bits);
+    const striped = packing.rounded === undefined && packing.rounding === roundToNearest && isStriped(matrix, grid);
+    if (striped) await roundStrips(matrix, grid, { levels, scales });
+    else
+      await eachPanel(packing, (panel, rounded, count) => {
+        const first = panel.column / grid.blockSize;
+        for (let r = 0; r < panel.rowCount; r++) {
+          const row = panel.row + r;
+          const start = (row * blocks + first) * blob;
+          packRow(rounded.levels, r * panel.width, panel.width, up, bits, levels, start);
+          const end = rounded.zeroPoints[r * count + count - 1]! + up;
+          for (let i = panel.width; i < count * grid.blockSize; i++) setLevel(levels, start, i, end, bits);
+          for (let b = 0; b < count; b++) {
+            scales[row * blocks + first + b] = rounded.scales[r * count + b]!;
+            if (!grid.symmetric)
+              setLevel(zeros, row * zeroBytes, first + b, rounded.zeroPoints[r * count + b]! + up, bits);
+          }
         }
-      }
-    });
+      });
     return [levels, bytesOf(scales), zeros];
   };
   const types = [
@@ -159,7 +164,7 @@ function packRow(
     for (let i = 0; i < count; i++) to[start + i] = from[at + i]! + up;
   } else if (bits === 4) {
     const pairs = count >> 1;
-    for (let i = 0; i < pairs; i++) to[start + i] = (from[at + 2 * i]! + up) | ((from[at + 2 * i + 1]! + up) << 4);
+    for (let i = 0, j = at; i < pairs; i++, j += 2) to[start + i] = (from[j]! + up) | ((from[j + 1]! + up) << 4);
     if (count & 1) to[start + pairs] = from[at + count - 1]! + up;
   } else for (let i = 0; i < count; i++) setLevel(to, start, i, from[at + i]!, 2);
 }

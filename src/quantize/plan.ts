@@ -231,7 +231,8 @@ class Planner {
   }
 }
 
-const nodesIn = (graph: Graph): Node[] =>
+/** The nodes of a graph and of the graphs inside it. */
+export const nodesIn = (graph: Graph): Node[] =>
   graph.nodes.flatMap((node) => [node, ...subgraphs(node).flatMap((inner) => nodesIn(inner.graph))]);
 
 /** Whether a node is named by one of the patterns; one that names nothing is an error. */

@@ -3,7 +3,7 @@ import { MinnowError } from "../errors.ts";
 import { int } from "../ir/attrs.ts";
 import { edit } from "../ir/edit.ts";
 import type { Model, ValueInfo } from "../ir/graph.ts";
-import { float32s, int64s, type Tensor } from "../ir/tensor.ts";
+import { float32s, int64s, type Tensor, type TensorData } from "../ir/tensor.ts";
 import { withOutputs } from "../measure/compare.ts";
 import { solveDefinite } from "../numeric/cholesky.ts";
 import { inferModel } from "../ops/infer.ts";
@@ -101,6 +101,8 @@ async function measureInputs(
       const given = Object.fromEntries(watched.map(({ input, given }) => [given, values[input]!]));
       const results = await session.run({ ...feeds, ...given });
       for (const { input, hessian, cross } of watched) {
+        // A batch that brings NaN or infinity says nothing of how inputs lie.
+        if (!allFinite(results[hessian]!) || !allFinite(results[cross]!)) continue;
         add(sums.get(input)!.hessian, results[hessian]!.data as Float32Array);
         add(sums.get(input)!.cross, results[cross]!.data as Float32Array);
       }
@@ -118,6 +120,8 @@ const tooLarge = (input: string, size: number): MinnowError =>
     at: `value "${input}"`,
     mend: "Use the method kQuant or mse, which need none.",
   });
+
+const allFinite = ({ data }: TensorData): boolean => (data as Float32Array).every(Number.isFinite);
 
 function add(sum: Float64Array, more: Float32Array): void {
   for (let i = 0; i < sum.length; i++) sum[i]! += more[i]!;

@@ -17,7 +17,7 @@ import { halved, reaches } from "./float16.ts";
 import { insertQuantization } from "./insert.ts";
 import { oneOf } from "./options.ts";
 import { Packer, packLevels } from "./packed.ts";
-import { type Plan, planOf } from "./plan.ts";
+import { matcher, type Plan, planOf } from "./plan.ts";
 import { ROUNDINGS } from "./rounding/index.ts";
 import { roundToTable } from "./rounding/table.ts";
 import { emitPositions, positionsOf } from "./sparse-codebook.ts";
@@ -67,15 +67,21 @@ export function storeWeights(options: StoreWeightsOptions): Pass {
     });
   const pass = rewriting("storeWeights", async (site) => {
     const packer = new Packer(KEPT_BYTES);
+    const wanted = options.nodesToQuantize && matcher(options.nodesToQuantize, site.model);
     for (const [name, weight] of site.graph.weights)
       if (isStorable(site, name, weight, to === "codebook" ? LEAST_INDICES : LEAST_ELEMENTS))
-        await store({ site, name, weight, packer }, { ...options, blockSize, method });
+        if (wanted === undefined || site.edit.readersOf(name).some(wanted))
+          await store({ site, name, weight, packer }, { ...options, blockSize, method });
   });
   const run = (model: Model) => (biasCorrection ? corrected(model, pass, data!, options) : pass.run(model));
   const opset = OPSETS[to];
   return {
     name: "storeWeights",
-    options: { to, perChannel, biasCorrection, ...(to in BITS && to !== "int8" && { blockSize, method }) },
+    options: {
+      ...{ to, perChannel, biasCorrection },
+      ...(options.nodesToQuantize && { nodesToQuantize: [...options.nodesToQuantize] }),
+      ...(to in BITS && to !== "int8" && { blockSize, method }),
+    },
     run: (model) => (opset === undefined ? run(model) : raised(model, opset, run)),
   };
 }

@@ -111,6 +111,8 @@ export interface StoreWeightsOptions {
   readonly blockSize?: number;
   /** How levels of 4 bits or fewer are rounded; default `mse`. */
   readonly method?: "rtn" | "mse" | "kQuant";
+  /** Nodes whose weights are stored, by name; `*` stands for anything. Default: all. */
+  readonly nodesToQuantize?: readonly string[];
   /** A scale for each channel or block instead of one for the whole weight; default true. */
   readonly perChannel?: boolean;
   /** Corrects the mean error of every output channel, measured on `data`; default false. */

@@ -3,7 +3,7 @@ import { SPEEDS, speedOf } from "./index.ts";
 
 describe("What is fast where", () => {
   it("has one row for a target and a format, with a reason, a source and a version", () => {
-    expect(new Set(SPEEDS.map(({ target, format }) => `${target} ${format}`)).size).toBe(SPEEDS.length);
+    expect(new Set(SPEEDS.map(({ target, cpu, format }) => `${target} ${cpu} ${format}`)).size).toBe(SPEEDS.length);
     for (const { why, source, since } of SPEEDS) {
       expect(why).not.toBe("");
       expect(source).not.toBe("");
@@ -24,5 +24,16 @@ describe("What is fast where", () => {
   it("knows what it does not know", () => {
     expect(speedOf("webnn", "static-int8").verdict).toBe("unknown");
     expect(speedOf("wasm", "matmul-4bit").verdict).toBe("slow");
+  });
+
+  it("does not take what one processor does for what another does", () => {
+    for (const format of ["static-int8", "dynamic-int8", "matmul-4bit"] as const) {
+      expect(speedOf("node", format).cpu).toBe("x64-vnni");
+      expect(speedOf("node", format, "x64-vnni").verdict).toBe("fast");
+      for (const cpu of ["x64", "arm64", "arm64-dot"] as const)
+        expect(speedOf("node", format, cpu).verdict).toBe("unknown");
+    }
+    expect(speedOf("wasm", "matmul-4bit", "arm64").verdict).toBe("slow");
+    expect(speedOf("node", "storage", "arm64").verdict).toBe("same");
   });
 });

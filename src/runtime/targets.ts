@@ -15,9 +15,17 @@ export type Format =
 /** Where a model will run; a phone's CPU counts as `mobile`. */
 export type Target = Runtime | "webnn" | "mobile";
 
+/**
+ * Processors that differ in how fast they multiply 8-bit numbers: x64 with VNNI (AVX-512 or AVX), without, and 64-bit ARM with
+ * dot products (ARMv8.2) or without.
+ */
+export type Cpu = "x64-vnni" | "x64" | "arm64-dot" | "arm64";
+
 /** What is known of a format on a target. */
 export interface Speed {
   readonly target: Target;
+  /** Of the processor, where it makes a difference; absent where the figure is for all, or nobody looked. */
+  readonly cpu?: Cpu;
   readonly format: Format;
   /**
    * - `fast`: faster than float32, or as fast and smaller in memory too.
@@ -39,12 +47,14 @@ export interface Speed {
 const MEASURED = "measured: ONNX Runtime 1.30, one thread, x64 with AVX-512 VNNI";
 const DOCS = "ONNX Runtime's documentation of the provider";
 const NOBODY = "nobody measured it";
+const GUIDE = "ONNX Runtime's documentation, Quantize ONNX models";
 
-type Row = readonly [Target, Format, Speed["verdict"], readonly [number, number] | undefined, string, string, string];
+type Place = Target | `${Target} ${Cpu}`;
+type Row = readonly [Place, Format, Speed["verdict"], readonly [number, number] | undefined, string, string, string];
 
 const ROWS: readonly Row[] = [
   [
-    "node",
+    "node x64-vnni",
     "static-int8",
     "fast",
     [0.3, 1],
@@ -52,9 +62,45 @@ const ROWS: readonly Row[] = [
     "dense convolutions take a third; depthwise ones stay as they are",
     MEASURED,
   ],
-  ["node", "dynamic-int8", "fast", [0.32, 0.37], "1.16", "products of matrices take a third", MEASURED],
   [
-    "node",
+    "node x64",
+    "static-int8",
+    "unknown",
+    undefined,
+    "1.16",
+    "it may be slower without VNNI, and sums of 8-bit products saturate there: weights of 7 bits (reduceRange) do not",
+    GUIDE,
+  ],
+  [
+    "node arm64-dot",
+    "static-int8",
+    "unknown",
+    undefined,
+    "1.16",
+    "there are kernels that use dot products; how fast they are nobody measured here",
+    GUIDE,
+  ],
+  [
+    "node arm64",
+    "static-int8",
+    "unknown",
+    undefined,
+    "1.16",
+    "it may be slower without dot products: old hardware has few instructions for 8 bits",
+    GUIDE,
+  ],
+  ["node x64-vnni", "dynamic-int8", "fast", [0.32, 0.37], "1.16", "products of matrices take a third", MEASURED],
+  [
+    "node x64",
+    "dynamic-int8",
+    "unknown",
+    undefined,
+    "1.16",
+    "it may be slower without VNNI, and sums of 8-bit products saturate there: weights of 7 bits (reduceRange) do not",
+    GUIDE,
+  ],
+  [
+    "node x64-vnni",
     "matmul-8bit",
     "mixed",
     [0.3, 11],
@@ -62,9 +108,9 @@ const ROWS: readonly Row[] = [
     "fast with accuracyLevel 4; 9–11 times slower without, for one row",
     MEASURED,
   ],
-  ["node", "matmul-4bit", "fast", [0.3, 0.8], "1.17", "one row takes a third with accuracyLevel 4", MEASURED],
+  ["node x64-vnni", "matmul-4bit", "fast", [0.3, 0.8], "1.17", "one row takes a third with accuracyLevel 4", MEASURED],
   [
-    "node",
+    "node x64-vnni",
     "matmul-2bit",
     "mixed",
     [0.3, 11],
@@ -149,28 +195,21 @@ const ROWS: readonly Row[] = [
 ];
 
 /** What is fast where, as data: a row for each target and format that something is known of, with its source. */
-export const SPEEDS: readonly Speed[] = ROWS.map(([target, format, verdict, ratio, since, why, source]) => ({
-  target,
-  format,
-  verdict,
-  ...(ratio && { ratio }),
-  since,
-  why,
-  source,
-}));
+export const SPEEDS: readonly Speed[] = ROWS.map(([place, format, verdict, ratio, since, why, source]) => {
+  const [target, cpu] = place.split(" ") as [Target, Cpu?];
+  return { target, ...(cpu && { cpu }), format, verdict, ...(ratio && { ratio }), since, why, source };
+});
 
 /**
- * What is known of a format on a target; `unknown` where nobody measured it.
+ * What is known of a format on a target, and where that makes a difference on a processor; without one, what is known of those
+ * it was measured on. `unknown` where nobody measured it.
  *
  * @example
  * if (speedOf("wasm", "matmul-4bit").verdict === "slow") console.log("Keep it in dynamic int8.");
  */
-export const speedOf = (target: Target, format: Format): Speed =>
-  SPEEDS.find((speed) => speed.target === target && speed.format === format) ?? {
-    target,
-    format,
-    verdict: "unknown",
-    since: "1.16",
-    why: NOBODY,
-    source: NOBODY,
-  };
+export function speedOf(target: Target, format: Format, cpu?: Cpu): Speed {
+  const rows = SPEEDS.filter((speed) => speed.target === target && speed.format === format);
+  const own = cpu === undefined ? rows[0] : rows.find((speed) => speed.cpu === cpu);
+  const common = rows.find((speed) => speed.cpu === undefined);
+  return own ?? common ?? { target, format, verdict: "unknown", since: "1.16", why: NOBODY, source: NOBODY };
+}

@@ -283,4 +283,57 @@ describe("compare", () => {
     expect(code).toBe(1);
     expect(out).toContain("at most 1000 are allowed");
   });
+
+  it("names where error is born, shows ranges and histograms, and every suggestion runs as it is printed", async () => {
+    const [small, report] = [at("small.onnx"), at("difference.html")];
+    const reading = ["--data", data, "--preprocess", "unit", "--limit", "100"];
+    expect((await minnow("quantize", DIGITS, "-o", small, ...reading)).code).toBe(0);
+    const { code, out } = await minnow("compare", DIGITS, small, ...reading, "--report", report);
+    expect(code).toBe(0);
+    expect(out).toContain("Where the error is born");
+    const page = await readFile(report, "utf8");
+    for (const words of ["range after", "Histograms", "<svg", "What to try"]) expect(page).toContain(words);
+    expect(page).not.toMatch(/(src|href)="?https?:/);
+    const commands = out.split("\n").filter((line) => line.startsWith("  minnow "));
+    expect(commands.length).toBeGreaterThan(2);
+    expect(commands.at(-1)).toContain("--to auto");
+    // The search is tried below.
+    for (const command of commands.filter((line) => !line.includes("--to auto"))) {
+      const [, ...words] = command.trim().split(" ");
+      const ran = await minnow(...words);
+      expect(ran.code, `${command}: ${ran.err}`).toBe(0);
+      expect((await readFile(words[words.indexOf("-o") + 1]!)).byteLength).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe("quantize --to auto", () => {
+  it("measures on the target and keeps the budget: in WebAssembly what it writes is not slower than float", async () => {
+    const output = at("auto.onnx");
+    const reading = ["--data", data, "--preprocess", "unit", "--limit", "100"];
+    const bounds = ["--target", "wasm", "--max-drop", "1%", "--max-size", "300kB"];
+    const { code, out, err } = await minnow(
+      "quantize",
+      DIGITS,
+      "--to",
+      "auto",
+      ...bounds,
+      ...reading,
+      "-o",
+      output,
+      "--json",
+    );
+    expect(err).toBe("");
+    const { met, before, after, recipe } = JSON.parse(out);
+    expect(code).toBe(met ? 0 : 1);
+    expect((await readFile(output)).byteLength).toBe(after.bytes);
+    expect(after.bytes).toBeLessThan(before.bytes);
+    expect(recipe[0]).toEqual({ name: "optimize" });
+  });
+
+  it("does not pretend to measure where nothing runs", async () => {
+    const { code, err } = await minnow("quantize", DIGITS, "--to", "auto", "--target", "webnn", "--data", data);
+    expect(code).toBe(2);
+    expect(err).toContain("webnn is not on this machine");
+  });
 });

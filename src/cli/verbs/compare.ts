@@ -1,15 +1,19 @@
+import { writeFile } from "node:fs/promises";
 import { checkBudget } from "../../compress/budget.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { type Comparison, compare, type LayerDifference } from "../../measure/compare.ts";
+import { distributions } from "../../measure/distributions.ts";
 import { evaluate } from "../../measure/evaluate.ts";
 import { randomExamples } from "../../measure/feeds.ts";
 import { pairedDifference } from "../../measure/interval.ts";
-import { diagnose } from "../../report/diagnose.ts";
+import { compareReport } from "../../report/compare-report.ts";
+import { diagnose, suggestionsFor } from "../../report/diagnose.ts";
 import { clip, decibel, percent, points, table } from "../../report/words.ts";
 import { bold, dim, green, print, printJson, progress, red } from "../console.ts";
 import { openData } from "../data.ts";
 import { type Opened, openModel } from "../model.ts";
 import { amount, DATA, flag, number, RUNNING, runningOf, share, text, wrong } from "../options.ts";
+import { commandLine, machineWords } from "../report.ts";
 import type { Given, Verb } from "../verb.ts";
 
 export const verb: Verb = {
@@ -21,6 +25,7 @@ export const verb: Verb = {
   options: {
     ...DATA,
     ...RUNNING,
+    report: { type: "string", value: "PATH", help: "Write an HTML page with ranges and histograms of those layers." },
     layers: { type: "string", value: "N", help: "Show the N layers where most error is born (8; 0 for none)." },
     "min-agreement": { type: "string", value: "99%", help: "Least share of equal answers." },
     "min-sqnr": { type: "string", value: "DB", help: "Least signal-to-noise ratio of every output, in dB." },
@@ -46,12 +51,47 @@ export const verb: Verb = {
     const options = { ...runningOf(given), signal: given.signal, onProgress: shown.update };
     const comparison = await compare(reference.model, candidate.model, examples, { ...options, layers: layers > 0 });
     const failures = await gate(given, reference, candidate, examples, comparison);
+    const born = comparison.layers.filter((layer) => layer.born > 0.5).slice(0, layers);
+    const tries = commandsFor(given, born, reference, candidate);
+    const path = text(given, "report");
+    if (path !== undefined) {
+      const common = { comparison, born, suggestions: tries, lines: data?.lines ?? [] };
+      const seen = await distributions(reference.model, candidate.model, examples, born, options);
+      const page = compareReport({
+        ...{ ...common, distributions: seen, reference: reference.path, candidate: candidate.path },
+        ...{ command: commandLine("compare", given), machine: await machineWords() },
+        date: new Date().toISOString().slice(0, 10),
+      });
+      await writeFile(path, page);
+    }
     shown.end();
-    if (flag(given, "json")) printJson({ ...comparison, layers: comparison.layers.slice(0, layers), failures });
-    else show(comparison, layers, data?.lines ?? [], reference, candidate, failures);
+    if (flag(given, "json"))
+      printJson({ ...comparison, layers: comparison.layers.slice(0, layers), failures, suggestions: tries });
+    else show({ comparison, born, lines: data?.lines ?? [], candidate, failures, tries, report: path });
     return failures.length === 0 ? 0 : 1;
   },
 };
+
+/** Options that say how data is read: a suggestion reads the same. */
+const READING = Object.keys(DATA);
+
+/** What to try, as commands that can be pasted. */
+function commandsFor(given: Given, born: readonly LayerDifference[], reference: Opened, candidate: Opened): Try[] {
+  const isStatic = candidate.model.graph.nodes.some(({ op }) => op === "QuantizeLinear");
+  const hasData = text(given, "data") !== undefined;
+  const output = candidate.path.replace(/\.onnx$/i, "");
+  const reading = Object.fromEntries(Object.entries(given.options).filter(([name]) => READING.includes(name)));
+  return suggestionsFor(born, { isStatic, hasData }).map(({ why, options }, i) => {
+    const read = commandLine("quantize", { ...given, paths: [reference.path], options: reading });
+    const own = commandLine("", { ...given, paths: [...options, "-o", `${output}.${i + 1}.onnx`], options: {} });
+    return { why, command: `${read} ${own.replace(/^minnow\s+/, "")}` };
+  });
+}
+
+interface Try {
+  readonly why: string;
+  readonly command: string;
+}
 
 async function gate(
   given: Given,
@@ -89,14 +129,18 @@ async function gate(
   return failures;
 }
 
-function show(
-  { samples, outputs, layers, agreement }: Comparison,
-  most: number,
-  lines: readonly (readonly [string, string])[],
-  reference: Opened,
-  candidate: Opened,
-  failures: readonly string[],
-): void {
+interface Shown {
+  readonly comparison: Comparison;
+  readonly born: readonly LayerDifference[];
+  readonly lines: readonly (readonly [string, string])[];
+  readonly candidate: Opened;
+  readonly failures: readonly string[];
+  readonly tries: readonly Try[];
+  readonly report: string | undefined;
+}
+
+function show({ comparison, born, lines, candidate, failures, tries, report }: Shown): void {
+  const { samples, outputs, agreement } = comparison;
   print(
     ...table([
       ...lines.map((l) => [...l]),
@@ -114,34 +158,17 @@ function show(
     ),
   );
   if (Number.isFinite(agreement)) print(`  same answer on ${percent(agreement, 2)}`);
-  const born = layers.filter((l) => l.born > 0.5).slice(0, most);
   if (born.length > 0) {
+    const rows = born.map((l) => [
+      ...[clip(`${l.op} ${l.node}`, 34), decibel(l.sqnrIn), decibel(l.sqnr)],
+      ...[`${l.range[0].toPrecision(3)} … ${l.range[1].toPrecision(3)}`, diagnose(l).kind],
+    ]);
     print("", bold("Where the error is born"));
-    print(
-      ...table(
-        [
-          ["layer", "SQNR in", "out", "kind"],
-          ...born.map((l: LayerDifference) => [
-            clip(`${l.op} ${l.node}`, 34),
-            decibel(l.sqnrIn),
-            decibel(l.sqnr),
-            diagnose(l).kind,
-          ]),
-        ],
-        [1, 2],
-      ),
-    );
-    const names = born
-      .slice(0, 3)
-      .map((l) => l.node)
-      .filter((name) => name !== "");
-    if (names.length > 0)
-      print(
-        "",
-        dim("  To mend it, correct the biases and leave these layers in float:"),
-        `  minnow quantize ${reference.path} --data DATA --bias-correction --nodes-to-exclude ${names.join(",")} -o ${candidate.path} --force`,
-      );
+    print(...table([["layer", "SQNR in", "out", "range", "kind"], ...rows], [1, 2, 3]));
   }
+  if (tries.length > 0) print("", bold("What to try"));
+  for (const { why, command } of tries) print(dim(`  ${why}:`), `  ${command}`);
   for (const failure of failures) print(`${red("✗")} ${failure}`);
   if (failures.length === 0) print("", `${green("✔")} ${candidate.path} keeps every bound that was given`);
+  if (report !== undefined) print(`  ${report}`);
 }

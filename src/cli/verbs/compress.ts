@@ -2,38 +2,22 @@ import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import type { Budget } from "../../compress/budget.ts";
 import { type CompressResult, compress } from "../../compress/compress.ts";
-import type { Quality } from "../../compress/judge.ts";
 import type { Candidate, Strategy } from "../../compress/ladder.ts";
 import { parseRecipe } from "../../compress/recipe.ts";
 import { fileLog } from "../../compress/trials.node.ts";
 import type { Trial } from "../../compress/trials.ts";
 import { MinnowError } from "../../errors.ts";
 import { costOf } from "../../measure/cost.ts";
-import { METRICS } from "../../measure/metrics.ts";
 import { upgrade } from "../../passes/index.ts";
 import { bytes, count, table } from "../../report/words.ts";
+import { BUDGET, budgetOf, qualityOf } from "../budget.ts";
 import { bold, print, printJson } from "../console.ts";
 import { type DataGiven, openData, type Roles, rolesFor } from "../data.ts";
 import { type Opened, openModel, outputPath, save } from "../model.ts";
-import {
-  amount,
-  DATA,
-  flag,
-  number,
-  onePath,
-  RUNNING,
-  runningOf,
-  share,
-  text,
-  time,
-  WRITING,
-  wrong,
-} from "../options.ts";
+import { DATA, flag, number, onePath, RUNNING, runningOf, text, WRITING } from "../options.ts";
 import { writeReport } from "../report.ts";
 import { conclude, teller } from "../tell.ts";
 import type { Given, Verb } from "../verb.ts";
-
-const QUALITIES: readonly Quality[] = [...(Object.keys(METRICS) as Quality[]), "agreement", "sqnr"];
 
 export const verb: Verb = {
   name: "compress",
@@ -42,10 +26,7 @@ export const verb: Verb = {
   detail:
     "Tries one way after another until the budget is met, judges each on your data, and writes the best: the fastest on --target if that is given, else the smallest to download. The figures at the end come from examples that had no part in choosing. Ctrl-C keeps the best so far.",
   options: {
-    "max-drop": { type: "string", value: "1%", help: "Most the metric may fall: points, or relative:1% of it (1%)." },
-    "max-size": { type: "string", value: "700kB", help: "Most bytes of the file." },
-    "max-latency": { type: "string", value: "20ms", help: "Most milliseconds a run, median, on the target." },
-    metric: { type: "string", value: "NAME", help: `What is judged by: ${QUALITIES.join(", ")}.` },
+    ...BUDGET,
     recipe: { type: "string", value: "FILE", help: "Make what this recipe says instead of searching." },
     report: { type: "string", value: "PATH", help: "Where the report goes; default MODEL.report.html." },
     ...WRITING,
@@ -93,23 +74,10 @@ export const verb: Verb = {
     await writeFile(report, await writeReport({ given, opened, result, budget, output, data }));
     await log.close();
     if (flag(given, "json")) printJson(summary(result, budget, output, report));
-    else conclude(result, output, report, budget);
+    else conclude(result, output, budget, `    ${report}`);
     return result.met ? 0 : 1;
   },
 };
-
-function budgetOf(given: Given): Budget {
-  const maxDrop = share(given, "max-drop") ?? { value: 0.01, relative: false };
-  const maxSize = amount(given, "max-size");
-  const maxLatency = time(given, "max-latency");
-  return { maxDrop, ...(maxSize && { maxSize }), ...(maxLatency && { maxLatency }) };
-}
-
-function qualityOf(given: Given): Quality | undefined {
-  const name = text(given, "metric");
-  if (name === undefined || (QUALITIES as readonly string[]).includes(name)) return name as Quality | undefined;
-  throw wrong(`--metric is "${name}".`, `Give one of ${QUALITIES.join(", ")}.`);
-}
 
 function recipeStrategy(given: Given): Strategy | undefined {
   const path = text(given, "recipe");

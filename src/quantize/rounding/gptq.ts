@@ -70,14 +70,28 @@ function refit(
   let trace = 0;
   for (let b = 0; b < blocks; b++) trace += products[b * blocks + b]!;
   if (trace === 0) return;
-  // A block that no input reaches keeps its scale.
-  const held = 1e-6 * (trace / blocks);
-  for (let b = 0; b < blocks; b++) {
-    products[b * blocks + b]! += held;
-    targets[b]! += held * scales[row * blocks + b]!;
-  }
-  const found = solveDefinite(products, targets, blocks);
+  const found = solveHeld(products, targets, scales.subarray(row * blocks, (row + 1) * blocks), trace / blocks);
   for (let b = 0; b < blocks; b++) if (scales[row * blocks + b] !== 0) scales[row * blocks + b] = found[b]!;
+}
+
+/**
+ * Solves for scales, each held to what it was: slightly, so that a block that no input reaches keeps its scale, and more where
+ * inputs that depend on each other leave the sums without a definite solution.
+ */
+function solveHeld(products: Float64Array, targets: Float64Array, scales: Float32Array, mean: number): Float64Array {
+  const n = scales.length;
+  for (let held = 1e-6 * mean; ; held *= 100) {
+    const [left, right] = [products.slice(), targets.slice()];
+    for (let b = 0; b < n; b++) {
+      left[b * n + b]! += held;
+      right[b]! += held * scales[b]!;
+    }
+    try {
+      return solveDefinite(left, right, n);
+    } catch (error) {
+      if (!(held < mean)) throw error;
+    }
+  }
 }
 
 /** Rounds every block by itself. */
