@@ -10,7 +10,7 @@ import { optimize, upgrade } from "../passes/index.ts";
 import { type ChangedAnswer, compressReport } from "../report/compress-report.ts";
 import type { DataGiven } from "./data.ts";
 import type { Opened } from "./model.ts";
-import { text } from "./options.ts";
+import { DATA, text } from "./options.ts";
 import type { Given } from "./verb.ts";
 import { VERSION } from "./version.ts";
 
@@ -54,6 +54,12 @@ const engineVersion = async (): Promise<string> => {
 /** Processor and versions: what measured times hold for. */
 export const machineWords = async (): Promise<string> =>
   `${cpus()[0]?.model ?? "unknown processor"} · Node ${process.versions.node} · ONNX Runtime ${await engineVersion()} · minnow ${VERSION}`;
+
+/** Only the options that say how data is read: another command reads the same. */
+export const readingOf = (given: Given): Given => ({
+  ...given,
+  options: Object.fromEntries(Object.entries(given.options).filter(([name]) => name in DATA)),
+});
 
 /** The command that was given, as it can be pasted again. */
 export function commandLine(verb: string, { paths, options }: Given): string {

@@ -1,9 +1,10 @@
 import type { Dataset } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import { edit } from "../ir/edit.ts";
-import type { Model } from "../ir/graph.ts";
+import type { Model, Node } from "../ir/graph.ts";
 import { elements, type TensorData } from "../ir/tensor.ts";
 import { usesOf } from "../ir/walk.ts";
+import { ruleOf } from "../ops/index.ts";
 import { inferModel } from "../ops/infer.ts";
 import { openSession, type Runtime, type Session } from "../runtime/index.ts";
 import { type Difference, type DifferenceSum, differenceSum } from "./difference.ts";
@@ -101,15 +102,21 @@ function sameSignature(a: Model, b: Model): void {
   }
 }
 
-/** Float values that nodes of both models compute under one name, graph outputs left out. */
+/**
+ * Float values that nodes of both models compute under one name, graph outputs left out. What goes into a clamp and nowhere
+ * else is judged behind it: a quantized model cuts it off before.
+ */
 function sharedValues(a: Model, b: Model): string[] {
   const facts = inferModel(a);
   const other = usesOf(b.graph).writer;
-  const outputs = usesOf(a.graph).outputs;
-  return [...usesOf(a.graph).writer.keys()].filter(
-    (name) => other.has(name) && !outputs.has(name) && facts.get(name)?.dtype === "float32",
+  const { outputs, writer, readers } = usesOf(a.graph);
+  const isClamped = (name: string): boolean => readers.get(name)?.every(isClamp) === true && readers.has(name);
+  return [...writer.keys()].filter(
+    (name) => other.has(name) && !outputs.has(name) && facts.get(name)?.dtype === "float32" && !isClamped(name),
   );
 }
+
+const isClamp = (node: Node): boolean => ruleOf(node)?.quant?.kind === "clamp";
 
 /** The model with inner values as outputs too. */
 export function withOutputs(model: Model, names: readonly string[]): Model {
@@ -167,7 +174,10 @@ function birthplaces(
   const values = [...inner, ...model.graph.outputs.map((o) => o.name).filter((name) => writer.has(name))];
   return values
     .flatMap((name) => {
-      const node = writer.get(name);
+      const last = writer.get(name);
+      // A clamp goes with what it clamps.
+      const clamped = last !== undefined && isClamp(last) ? writer.get(last.inputs[0] ?? "") : undefined;
+      const node = clamped !== undefined && !known.has(last?.inputs[0] ?? "") ? clamped : last;
       const difference = results.get(name);
       if (node === undefined || difference === undefined) return [];
       const sqnrIn = Math.min(Infinity, ...node.inputs.map((input) => inputSqnr(input, new Set([name]))));

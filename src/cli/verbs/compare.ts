@@ -6,6 +6,7 @@ import { distributions } from "../../measure/distributions.ts";
 import { evaluate } from "../../measure/evaluate.ts";
 import { randomExamples } from "../../measure/feeds.ts";
 import { pairedDifference } from "../../measure/interval.ts";
+import { optimize } from "../../passes/index.ts";
 import { compareReport } from "../../report/compare-report.ts";
 import { diagnose, suggestionsFor } from "../../report/diagnose.ts";
 import { clip, decibel, percent, points, table } from "../../report/words.ts";
@@ -13,7 +14,7 @@ import { bold, dim, green, print, printJson, progress, red } from "../console.ts
 import { openData } from "../data.ts";
 import { type Opened, openModel } from "../model.ts";
 import { amount, DATA, flag, number, RUNNING, runningOf, share, text, wrong } from "../options.ts";
-import { commandLine, machineWords } from "../report.ts";
+import { commandLine, machineWords, readingOf } from "../report.ts";
 import type { Given, Verb } from "../verb.ts";
 
 export const verb: Verb = {
@@ -49,14 +50,21 @@ export const verb: Verb = {
     const layers = number(given, "layers") ?? 8;
     const shown = progress("comparing", flag(given, "quiet"));
     const options = { ...runningOf(given), signal: given.signal, onProgress: shown.update };
-    const comparison = await compare(reference.model, candidate.model, examples, { ...options, layers: layers > 0 });
+    const whole = await compare(reference.model, candidate.model, examples, options);
+    const folded = [
+      (await optimize().run(reference.model)).model,
+      (await optimize().run(candidate.model)).model,
+    ] as const;
+    const few = examples.take(FEW);
+    const inner = layers > 0 ? (await compare(...folded, few, { ...options, layers: true })).layers : [];
+    const comparison = { ...whole, layers: inner };
     const failures = await gate(given, reference, candidate, examples, comparison);
     const born = comparison.layers.filter((layer) => layer.born > 0.5).slice(0, layers);
     const tries = commandsFor(given, born, reference, candidate);
     const path = text(given, "report");
     if (path !== undefined) {
       const common = { comparison, born, suggestions: tries, lines: data?.lines ?? [] };
-      const seen = await distributions(reference.model, candidate.model, examples, born, options);
+      const seen = await distributions(...folded, few, born, options);
       const page = compareReport({
         ...{ ...common, distributions: seen, reference: reference.path, candidate: candidate.path },
         ...{ command: commandLine("compare", given), machine: await machineWords() },
@@ -72,17 +80,16 @@ export const verb: Verb = {
   },
 };
 
-/** Options that say how data is read: a suggestion reads the same. */
-const READING = Object.keys(DATA);
+/** Examples that layers are looked at on. */
+const FEW = 256;
 
 /** What to try, as commands that can be pasted. */
 function commandsFor(given: Given, born: readonly LayerDifference[], reference: Opened, candidate: Opened): Try[] {
   const isStatic = candidate.model.graph.nodes.some(({ op }) => op === "QuantizeLinear");
   const hasData = text(given, "data") !== undefined;
   const output = candidate.path.replace(/\.onnx$/i, "");
-  const reading = Object.fromEntries(Object.entries(given.options).filter(([name]) => READING.includes(name)));
   return suggestionsFor(born, { isStatic, hasData }).map(({ why, options }, i) => {
-    const read = commandLine("quantize", { ...given, paths: [reference.path], options: reading });
+    const read = commandLine("quantize", { ...readingOf(given), paths: [reference.path] });
     const own = commandLine("", { ...given, paths: [...options, "-o", `${output}.${i + 1}.onnx`], options: {} });
     return { why, command: `${read} ${own.replace(/^minnow\s+/, "")}` };
   });

@@ -26,6 +26,7 @@ import {
 import { unfusedNodes } from "../fusion.ts";
 import { figuresOf, fileBytes, type Opened, openModel, outputPath, save } from "../model.ts";
 import { choice, DATA, flag, number, onePath, runningOf, text, WRITING, wrong } from "../options.ts";
+import { commandLine, readingOf } from "../report.ts";
 import { conclude, teller } from "../tell.ts";
 import type { Given, Verb } from "../verb.ts";
 
@@ -86,7 +87,7 @@ export const verb: Verb = {
     const seen = await timed(given, to, opened, made.model);
     await save(made.model, output, { externalData: flag(given, "external-data"), signal: given.signal });
     const ran = await tryRunning(given, output);
-    const unfused = to === "int8" ? await unfusedNodes(output) : [];
+    const unfused = to === "int8" ? await unfusedNodes(made.model, excludedIn(given)) : [];
     const notes = [...speedNotes(given, to), ...seen, ...ran, ...unfusedNotes(unfused)];
     const [before, after] = [await figuresOf(opened.model, opened.path), await figuresOf(made.model, output)];
     if (flag(given, "json")) printJson({ output, before, after, changes: made.changes, unfused, notes });
@@ -95,7 +96,7 @@ export const verb: Verb = {
         line(output, before.bytes, after.bytes),
         ...left(made.changes),
         ...notes.map((note) => dim(`  ${note}`)),
-        dim(`  Is it as good? minnow compare ${opened.path} ${output} --data DATA`),
+        dim(`  Is it as good? ${commandLine("compare", { ...readingOf(given), paths: [opened.path, output] })}`),
       );
     return 0;
   },
@@ -234,6 +235,8 @@ async function automatic(given: Given, path: string): Promise<number> {
   return met ? 0 : 1;
 }
 
+const excludedIn = (given: Given): readonly string[] => text(given, "nodes-to-exclude")?.split(",") ?? [];
+
 async function toInt8(given: Given, { model, path }: Opened) {
   if (text(given, "data") === undefined)
     throw wrong(
@@ -243,12 +246,11 @@ async function toInt8(given: Given, { model, path }: Opened) {
   const data = await openData(given, model, path);
   const { learn } = await rolesFor(given, model, path, data);
   const shown = progress("calibrating", flag(given, "quiet"));
-  const excluded = text(given, "nodes-to-exclude")?.split(",");
   const method = choice(given, "method", ["minmax", "movingAverage", "percentile", "entropy", "mse"]);
   const result = await quantizeStatic({
     data: learn,
     ...(method && { method }),
-    ...(excluded && { nodesToExclude: excluded }),
+    nodesToExclude: excludedIn(given),
     perChannel: !flag(given, "per-tensor"),
     reduceRange: reducesRange(given),
     biasCorrection: flag(given, "bias-correction"),
