@@ -30,8 +30,8 @@ export const SPARSE: OptionSpecs = {
   },
   schedule: {
     type: "string",
-    value: "gradual|one-shot",
-    help: "Of --sparsity: zeros come while the rest is trained on --data, and are held; --epochs and the options of train say how.",
+    value: "gradual|linear:4",
+    help: "Of --sparsity, gradual or one-shot: zeros come while the rest is trained on --data, and are held; --epochs and the options of train say how. Of --finetune, in how many cuts: one-shot, linear:N, exponential:N, regrow:N.",
   },
   begin: { type: "string", value: "EPOCHS", help: "Of --schedule: before the first zeros (0; with movement 1)." },
   end: { type: "string", value: "EPOCHS", help: "Of --schedule: until there are all of them (two thirds of all)." },

@@ -24,8 +24,19 @@ export {
 } from "./low-rank.ts";
 export { planPruning, roundToFor } from "./plan.ts";
 export { prepare } from "./prepare.ts";
+export { type CutRecord, type Finetune, type PruneOptions, type PruneResult, prune } from "./prune.ts";
 export { reconstruct } from "./reconstruct.ts";
 export { reestimate } from "./reestimate.ts";
+export { REGULARIZERS, type RegularizeMethod, type RegularizeOptions, regularized } from "./regularize.ts";
+export {
+  type Cut,
+  exponential,
+  linear,
+  oneShot,
+  type PruningSchedule,
+  regrow,
+  scheduleNamed,
+} from "./schedule.ts";
 export {
   GROUP_REDUCTIONS,
   type GroupReduction,

@@ -123,13 +123,13 @@ async function withRest(
   return new Map([...found, ...more]);
 }
 
-interface Kinds {
+export interface Kinds {
   readonly scales: ReadonlySet<string>;
   readonly statistics: ReadonlySet<string>;
 }
 
 /** Which weights scale channels, and which are running statistics. */
-function kindsOf({ model }: Derivation): Kinds {
+export function kindsOf({ model }: Derivation): Kinds {
   const [scales, statistics] = [new Set<string>(), new Set<string>()];
   for (const node of model.graph.nodes) {
     const rule = ruleOf(node);
@@ -140,7 +140,7 @@ function kindsOf({ model }: Derivation): Kinds {
 }
 
 /** Matrices and kernels count, and scales of channels; vectors that are added only where `bias` says so. */
-const isLearned = (d: Derivation, { scales, statistics }: Kinds, weight: string, bias: boolean): boolean =>
+export const isLearned = (d: Derivation, { scales, statistics }: Kinds, weight: string, bias: boolean): boolean =>
   !statistics.has(weight) && (bias || scales.has(weight) || vectorAxes(d, weight) > 1);
 
 const vectorAxes = ({ model }: Derivation, weight: string): number =>

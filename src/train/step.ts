@@ -45,6 +45,9 @@ export interface Loss {
 
 /** What an optimizer is given of one weight: names of values in the graph. */
 export interface Update {
+  /** The name of the weight in the model; its values as they are, in its own shape, go by that name. */
+  readonly name: string;
+  /** The weight as it is, flat. */
   readonly weight: string;
   readonly gradient: string;
   /** The optimizer's state of this weight, in the order of its `slots`. */

@@ -71,6 +71,7 @@ export function updates(
     const { lr: factor = 1, weightDecay = 0 } = options.group?.(name, weight.shape) ?? {};
     const slots = options.optimizer.slots.map((slot) => state(site, "slot", name, slot));
     const next = options.optimizer.update(g, {
+      name,
       weight: weight.input,
       gradient,
       slots: slots.map((slot) => slot.input),

@@ -209,3 +209,30 @@ describe("prune", () => {
     expect(existsSync(at("x.onnx"))).toBe(false);
   });
 });
+
+describe("prune --finetune", () => {
+  const prune = (...more: string[]) =>
+    minnow("prune", at("a.onnx"), ...digits("cut.onnx", "--macs", "60%", "--round-to", "1", ...more).slice(2));
+
+  it("cuts and trains by turns, taught by the model as it was, and leaves no checkpoint", async () => {
+    const ways = ["--schedule", "linear:2", "--regularize", "group-lasso=0.001", "--teacher", "self"];
+    const { code, out } = await prune("--finetune", "4", ...ways, "--json");
+    expect(code).toBe(0);
+    const told = JSON.parse(out);
+    expect(told.epochs.map(({ epoch }: { epoch: number }) => epoch)).toEqual([1, 2, 3, 4]);
+    expect(told.cuts.map(({ epoch }: { epoch: number }) => epoch)).toEqual([1, 2]);
+    expect(told.after.macs).toBeLessThanOrEqual(0.6 * told.before.macs);
+    expect(told.after.metrics.accuracy).toBeGreaterThan(0.6);
+    expect((await readdir(folder)).filter((name) => name.includes("cut.checkpoint"))).toEqual([]);
+  });
+
+  it("says what goes with it alone, and what it cannot do", async () => {
+    const said = async (...more: string[]) => (await prune(...more)).err;
+    expect(await said("--force")).toMatch(/--batch is given without --finetune/);
+    expect(await said("--force", "--finetune", "2", "--plan")).toMatch(/--plan and --finetune/);
+    expect(await said("--force", "--finetune", "2", "--schedule", "linear:4")).toMatch(/4 cuts, and 2 epochs/);
+    expect(await said("--force", "--finetune", "2", "--schedule", "quick")).toMatch(/one-shot, linear:4/);
+    expect(await said("--force", "--finetune", "2", "--regularize", "l3")).toMatch(/group-lasso, growing, slimming/);
+    expect(await said("--force", "--finetune", "2", "--resume")).toMatch(/no checkpoint to go on from/);
+  });
+});

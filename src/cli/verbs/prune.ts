@@ -29,20 +29,21 @@ import {
 } from "../options.ts";
 import { RESTRUCTURING, type Restructuring, restructuring } from "../restructure.ts";
 import { answers, compared, SPARSE, sparsify } from "../sparse.ts";
+import { checkTuning, FINETUNE, tuned } from "../tuning.ts";
 import type { Given, Verb } from "../verb.ts";
 import { verb as train } from "./train.ts";
 
 /** `--size` of a file has a unit; of a picture it has none. */
 const isFileSize = (value: string | undefined): boolean => value !== undefined && /(?:b|%)\s*$/i.test(value);
 
-const { schedule, patience: _patience, qat: _qat, output: _output, ...TUNING } = train.options;
+const { schedule, patience: _patience, qat: _qat, output: _output, only: _only, ...TUNING } = train.options;
 
 export const verb: Verb = {
   name: "prune",
   usage: "MODEL --macs 50%",
   summary: "Remove whole channels, heads and hidden units.",
   detail:
-    "What is left is a smaller model of the same operators, faster on every runtime. Give what may be left: --macs, --params, --size, --latency (several have to be met together), or --ratio, the share of the channels that goes. With --data, the layers behind a cut are fitted to what they gave before. Accuracy falls until the model is tuned: minnow finetune.",
+    "What is left is a smaller model of the same operators, faster on every runtime. Give what may be left: --macs, --params, --size, --latency (several have to be met together), or --ratio, the share of the channels that goes. With --data, the layers behind a cut are fitted to what they gave before. Accuracy falls until the model is trained again: --finetune.",
   options: {
     macs: { type: "string", value: "50%|300M", help: "Most multiply-adds of one example." },
     params: { type: "string", value: "30%|2M", help: "Most parameters." },
@@ -85,6 +86,7 @@ export const verb: Verb = {
     ...RESTRUCTURING,
     "lr-schedule": { ...schedule, type: "string", help: "How the learning rate goes on (cosine)." },
     ...TUNING,
+    ...FINETUNE,
     ...WRITING,
     ...DATA,
     ...RUNNING,
@@ -104,6 +106,10 @@ export const verb: Verb = {
       "Two layers of low rank for one: 70 % of the MACs are left.",
     ],
     [
+      "minnow prune model.onnx --macs 50% --data photos/ --finetune 10 --schedule linear:3 --teacher self",
+      "In three cuts, with training behind each, taught by the model as it is.",
+    ],
+    [
       "minnow prune model.onnx --sparsity 70% --data photos/",
       "Zeros among the weights: a smaller download once it is compressed.",
     ],
@@ -113,6 +119,7 @@ export const verb: Verb = {
     ],
   ],
   async run(given) {
+    checkTuning(given, Object.keys(TUNING));
     if (text(given, "sparsity") !== undefined) return sparsify(given, dataOf);
     const opened = await openModel(onePath(given));
     const output = flag(given, "plan") ? "" : outputPath(given, opened.path);
@@ -120,6 +127,10 @@ export const verb: Verb = {
     const other = await restructuring(given, opened.model, () => dataOf(given, opened), shown.update);
     if (other !== undefined) return restructure(given, opened, output, other, shown.end);
     const options = await optionsOf(given, opened);
+    if (text(given, "finetune") !== undefined) {
+      shown.end();
+      return tune(given, opened, output, options);
+    }
     const plan = await planPruning(opened.model, { ...options, onProgress: shown.update });
     const result = flag(given, "plan") ? undefined : await applyPlan(plan, { ...options, onProgress: shown.update });
     shown.end();
@@ -138,7 +149,7 @@ export const verb: Verb = {
       print(
         `${green("✔")} ${output}  ${bytes(before.bytes)} → ${bytes(after.bytes)} (${percent(after.bytes / before.bytes, 0)})`,
         ...answers(comparison),
-        dim(`  Tune it before it is used: minnow finetune ${output} --data DATA`),
+        dim("  Train it before it is used: --finetune 10 --data DATA"),
       );
     }
     return 0;
@@ -167,6 +178,42 @@ async function restructure(given: Given, opened: Opened, output: string, asked: 
       ...answers(comparison),
       dim(`  Tune it before it is used: minnow finetune ${output} --data DATA`),
     );
+  return 0;
+}
+
+/** Cuts and trains. */
+async function tune(given: Given, opened: Opened, output: string, options: StructuredPruningOptions): Promise<number> {
+  const { result, roles, before, after } = await tuned(given, opened, output, options);
+  const comparison = await compared(given, opened.model, result.model, roles.judge);
+  await save(result.model, output);
+  const [was, is] = [await figuresOf(opened.model, opened.path), await figuresOf(result.model, output)];
+  if (flag(given, "json")) {
+    const { cuts, history: epochs, changes } = result;
+    printJson({
+      output,
+      before: { ...was, metrics: before },
+      after: { ...is, metrics: after },
+      cuts,
+      epochs,
+      comparison,
+      changes,
+    });
+    return 0;
+  }
+  const learned = Object.entries(after).map(
+    ([name, value]) =>
+      `${name} ${percent(before[name as keyof typeof before] ?? Number.NaN, 2)} → ${bold(percent(value, 2))}`,
+  );
+  const part = (a: number | undefined, b: number | undefined) =>
+    a === undefined || b === undefined ? "" : percent(b / a);
+  const [first, last] = [result.cuts[0]?.before, result.cuts.at(-1)?.after];
+  print(
+    "",
+    `${green("✔")} ${output}  ${bytes(was.bytes)} → ${bytes(is.bytes)} (${percent(is.bytes / was.bytes, 0)})`,
+    `  ${part(first?.macs, last?.macs)} of the MACs and ${part(first?.parameters, last?.parameters)} of the parameters left`,
+    ...learned.map((line) => `  ${line}`),
+    ...answers(comparison),
+  );
   return 0;
 }
 
