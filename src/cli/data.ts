@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { guessPreprocess } from "../compress/preprocess.ts";
 import { describeFeatures, resolveFeatures, type SoundOptions } from "../data/audio.ts";
 import { feedInputs } from "../data/bind.ts";
+import { classNamesIn } from "../data/classes.ts";
 import { type Dataset, split } from "../data/dataset.ts";
 import { openDataset } from "../data/open.node.ts";
 import { type PreprocessOptions, type Preset, presets } from "../data/preprocess.ts";
@@ -44,7 +45,7 @@ export async function openData(
       "Give a folder of images or sounds, an .npz, a table of texts or a minnow.config.mjs.",
     );
   const labelsFile = text(given, "labels");
-  const labels = labelsFile === undefined ? labelsIn(model) : linesOf(labelsFile);
+  const labels = labelsFile === undefined ? classNamesIn(model) : linesOf(labelsFile);
   const opened = await openDataset(path, {
     seed: number(given, "seed") ?? 0,
     labelOffset: number(given, "label-offset") ?? 0,
@@ -268,15 +269,3 @@ const linesOf = (path: string): string[] => {
     });
   }
 };
-
-/** Class names that the model carries in its metadata, a JSON list or lines under "labels" or "classes". */
-function labelsIn(model: Model): string[] | undefined {
-  const said = model.metadata?.get("labels") ?? model.metadata?.get("classes");
-  if (said === undefined) return undefined;
-  try {
-    const parsed: unknown = JSON.parse(said);
-    return Array.isArray(parsed) ? parsed.map(String) : undefined;
-  } catch {
-    return said.split(/\r?\n/).filter((line) => line !== "");
-  }
-}

@@ -1,4 +1,5 @@
 import { MinnowError } from "../errors.ts";
+import type { Model } from "../ir/graph.ts";
 
 /** Which label each class folder stands for. */
 export interface ClassMatch {
@@ -52,4 +53,16 @@ function namesOf(line: string): string[] {
   const wordNet = /^(n\d{8})\W+(.*)$/.exec(line);
   const rest = wordNet?.[2] ?? line;
   return [line, wordNet?.[1] ?? line, rest, ...rest.split(",")].map(plain).filter((name) => name !== "");
+}
+
+/** Class names that the model carries in its metadata, a JSON list or lines under "labels" or "classes". */
+export function classNamesIn(model: Model): string[] | undefined {
+  const said = model.metadata?.get("labels") ?? model.metadata?.get("classes");
+  if (said === undefined) return undefined;
+  try {
+    const parsed: unknown = JSON.parse(said);
+    return Array.isArray(parsed) ? parsed.map(String) : undefined;
+  } catch {
+    return said.split(/\r?\n/).filter((line) => line !== "");
+  }
 }

@@ -1,3 +1,4 @@
+import { classNamesIn } from "../data/classes.ts";
 import { type Dataset, split } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import { isKnown } from "../ir/dim.ts";
@@ -5,6 +6,7 @@ import type { Model } from "../ir/graph.ts";
 import { evaluate, feedBatches } from "../measure/evaluate.ts";
 import { inferModel } from "../ops/infer.ts";
 import { openSession } from "../runtime/index.ts";
+import { attempt } from "../train/teacher.ts";
 import type { DistillOptions } from "./distill.ts";
 import type { Named } from "./views.ts";
 
@@ -53,9 +55,27 @@ export async function judgeTeachers(
   const worth = meanOf(
     found.flatMap((evaluation) => (evaluation === undefined ? [] : [evaluation.metrics as Metrics])),
   );
-  const before = Object.keys(worth).length === 0 ? undefined : await judge(student, own).catch(() => undefined);
+  const before = Object.keys(worth).length === 0 ? undefined : await attempt(() => judge(student, own));
   for (const line of worse(worth, (before?.metrics ?? {}) as Metrics, "before anything is learned")) note(line);
   return [worth, await Promise.all(teachers.map(({ model }) => answersProbabilities(model, theirs)))];
+}
+
+/** Throws `distill/classes` where student and teacher both name their classes, and name others. */
+export function sameClasses(student: Model, teachers: readonly Named[]): void {
+  const own = classNamesIn(student);
+  for (const { name, model } of teachers) {
+    const theirs = classNamesIn(model);
+    const at = own?.findIndex((word, i) => theirs?.[i] !== word) ?? -1;
+    if (own === undefined || theirs === undefined || (at < 0 && own.length === theirs.length)) continue;
+    const [mine, other] = [own[at] ?? "nothing", theirs[at < 0 ? own.length : at] ?? "nothing"];
+    throw new MinnowError(
+      `The student and its teacher "${name}" tell other classes apart: number ${at < 0 ? own.length : at} is "${mine}" there and "${other}" here.`,
+      {
+        code: "distill/classes",
+        mend: "Give the student a head for the teacher's classes, in their order, or mend the metadata.",
+      },
+    );
+  }
 }
 
 /** Lines for metrics by which the student is better than its teacher. */

@@ -214,6 +214,13 @@ describe("distill", () => {
     weights.set("fc.bias", float32s((weights.get("fc.bias") as Tensor).shape, [0, Number.NaN, 0]));
     const broken: Model = { ...teacher, graph: { ...teacher.graph, weights } };
     const pairs = [{ student: "nowhere", teacher: "scores" }];
+    const named = (model: Model, labels: string): Model => ({ ...model, metadata: new Map([["labels", labels]]) });
+    const other = distill(named(net(7, 4), '["left","right"]'), {
+      ...some,
+      data,
+      teacher: named(teacher, "left\nmiddle"),
+    });
+    await expect(other).rejects.toThrow('number 1 is "right" there and "middle" here');
     const wrong: [Partial<DistillOptions>, string][] = [
       [{ teacher: net(2, 4, { out: 5 }) }, 'The student answers [16,3], and its teacher "teacher" [16,5].'],
       [{ teacher: broken }, 'The teacher "teacher" answers 32 of 32 examples with numbers that are none'],

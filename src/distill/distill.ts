@@ -8,7 +8,7 @@ import type { Loss } from "../train/step.ts";
 import { ensemble, modern, openTeacher, type Teacher } from "../train/teacher.ts";
 import { type TrainOptions, type TrainResult, train } from "../train/train.ts";
 import { meanLoss } from "../train/validate.ts";
-import { judgeTeachers, lacksClasses, worse } from "./check.ts";
+import { judgeTeachers, lacksClasses, sameClasses, worse } from "./check.ts";
 import { softTargets } from "./logits.ts";
 import { type Part, teaching } from "./loss.ts";
 import type { Term } from "./terms.ts";
@@ -128,6 +128,7 @@ async function prepared(given: Model, options: DistillOptions, note: (line: stri
   const [first] = teachers;
   if (first === undefined)
     throw new MinnowError("There is no teacher.", { code: "distill/no-teacher", mend: "Give at least one model." });
+  sameClasses(given, named);
   const terms = losses.map((loss) => ("term" in loss ? loss : { term: loss, weight: undefined }));
   const lifted = await modern(given);
   const wanted = terms.map(({ term: { pairs = [] } }) => (pairs === "stages" ? stagePairs(lifted, first) : pairs));

@@ -125,7 +125,8 @@ const OPSETS = [18, 21];
 export const modern = async (model: Model): Promise<Model> =>
   (await attempt(() => upgrade().run(model)))?.model ?? model;
 
-async function attempt<T>(make: () => Promise<T>): Promise<T | undefined> {
+/** What comes of it; undefined where it ends in a MinnowError. */
+export async function attempt<T>(make: () => Promise<T>): Promise<T | undefined> {
   try {
     return await make();
   } catch (error) {
