@@ -211,12 +211,12 @@ describe("prune", () => {
 });
 
 describe("prune --finetune", () => {
-  const prune = (...more: string[]) =>
-    minnow("prune", at("a.onnx"), ...digits("cut.onnx", "--macs", "60%", "--round-to", "1", ...more).slice(2));
+  const prune = (net: string, ...more: string[]) =>
+    minnow("prune", net, ...digits("cut.onnx", "--macs", "60%", "--round-to", "1", ...more).slice(2));
 
   it("cuts and trains by turns, taught by the model as it was, and leaves no checkpoint", async () => {
     const ways = ["--schedule", "linear:2", "--regularize", "group-lasso=0.001", "--teacher", "self"];
-    const { code, out } = await prune("--finetune", "4", ...ways, "--json");
+    const { code, out } = await prune(at("a.onnx"), "--finetune", "4", ...ways, "--json");
     expect(code).toBe(0);
     const told = JSON.parse(out);
     expect(told.epochs.map(({ epoch }: { epoch: number }) => epoch)).toEqual([1, 2, 3, 4]);
@@ -227,7 +227,7 @@ describe("prune --finetune", () => {
   });
 
   it("says what goes with it alone, and what it cannot do", async () => {
-    const said = async (...more: string[]) => (await prune(...more)).err;
+    const said = async (...more: string[]) => (await prune(NET(), ...more)).err;
     expect(await said("--force")).toMatch(/--batch is given without --finetune/);
     expect(await said("--force", "--finetune", "2", "--plan")).toMatch(/--plan and --finetune/);
     expect(await said("--force", "--finetune", "2", "--schedule", "linear:4")).toMatch(/4 cuts, and 2 epochs/);
