@@ -170,6 +170,9 @@ describe("distill", () => {
     const scores = net(2, 3);
     const hidden = net(2, 3, { end: (n, x) => n.op("Mul", [n.op("Softmax", [x]), n.scalar(1)]) });
     const loss = await lossOf(scores);
+    // Inner values are compared with the first of several teachers, whatever the others look like.
+    const several = { ...options, teacher: [scores, net(3, 5)], losses: [softTargets(), hints()] };
+    expect((await distill(net(7, 4), several)).history).toHaveLength(1);
     for (const given of [hidden, [scores, hidden]])
       expect(Math.abs((await lossOf(given)) - loss)).toBeLessThan(1e-4 * loss);
   });

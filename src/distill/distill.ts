@@ -159,7 +159,7 @@ async function prepared(given: Model, options: DistillOptions, note: (line: stri
   };
   const opened = await Promise.all(
     named.map(({ name, model }, i) =>
-      openTeacher(withOutputs(model, values, "teacher"), {
+      openTeacher(i === 0 ? withOutputs(model, values, "teacher") : model, {
         name,
         ...running,
         ...(probabilities[i] && { probabilities: true }),

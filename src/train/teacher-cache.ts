@@ -63,29 +63,30 @@ export async function openCache(teacher: string, values: readonly string[], path
     async save() {
       if (path === undefined || rows.size === saved) return;
       saved = rows.size;
-      const names = [...rows.keys()].map((key) => BigInt(`0x${key}`));
-      const tensors = new Map([
-        tensorOf(
-          KEY,
-          "int64",
-          [rows.size],
-          BigInt64Array.from(names, (n) => BigInt.asIntN(64, n)),
-        ),
-      ]);
-      for (const [k, value] of values.entries()) {
-        const shape = [rows.size, ...(shapes.get(value) as readonly number[])];
-        const data = new Float32Array(elements(shape));
-        let at = 0;
-        for (const row of rows.values()) {
-          data.set(row[k] as Float32Array, at);
-          at += (row[k] as Float32Array).length;
-        }
-        const [name, tensor] = tensorOf(value, "float32", shape, data);
-        tensors.set(name, tensor);
-      }
+      const tensors = asTensors(values, rows, shapes);
       await saveSafetensors(tensors, path, { [KEY]: identity });
     },
   };
+}
+
+/** All answers, one tensor a value, and the keys of their rows. */
+function asTensors(
+  values: readonly string[],
+  rows: ReadonlyMap<string, readonly Float32Array[]>,
+  shapes: ReadonlyMap<string, readonly number[]>,
+) {
+  const keys = BigInt64Array.from([...rows.keys()], (key) => BigInt.asIntN(64, BigInt(`0x${key}`)));
+  const answers = values.map((value, k) => {
+    const shape = [rows.size, ...(shapes.get(value) as readonly number[])];
+    const data = new Float32Array(elements(shape));
+    let at = 0;
+    for (const row of rows.values()) {
+      data.set(row[k] as Float32Array, at);
+      at += (row[k] as Float32Array).length;
+    }
+    return tensorOf(value, "float32", shape, data);
+  });
+  return new Map([tensorOf(KEY, "int64", [rows.size], keys), ...answers]);
 }
 
 function tensorOf(

@@ -172,11 +172,7 @@ export function ensemble(teachers: readonly Teacher[], weights?: readonly number
         g,
         teachers.map((teacher) => teacher.scores(g, io, options)),
       ),
-    value: (g, io, of) =>
-      mean(
-        g,
-        teachers.map((teacher) => teacher.value(g, io, of)),
-      ),
+    value: (g, io, of) => (teachers[0] as Teacher).value(g, io, of),
     supply: suppliedBy(teachers),
     get where() {
       return teachers.map(({ name, where }) => `${name} ${where}`).join("; ");
