@@ -36,7 +36,7 @@ export async function openData(
   modelPath: string,
   option: "data" | "test-data" = "data",
   known?: PreprocessOptions,
-  { untrained = false }: { readonly untrained?: boolean } = {},
+  { untrained = false, as = "--data" }: { readonly untrained?: boolean; readonly as?: string } = {},
 ): Promise<DataGiven> {
   const path = text(given, option);
   if (path === undefined)
@@ -69,7 +69,7 @@ export async function openData(
   const chosen =
     known === undefined || limited.prepare === undefined
       ? await choosePreprocess(given, model, modelPath, limited, untrained)
-      : { options: known, how: "as for --data" };
+      : { options: known, how: `as for ${as}` };
   const shape = feedInputs(model.graph)[0]?.type?.shape;
   const prepared = (data: Dataset): Dataset => data.prepare?.(chosen?.options, shape) ?? data;
   const sounds = limited.prepare !== undefined && limited.preprocess === undefined;

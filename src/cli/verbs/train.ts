@@ -176,7 +176,10 @@ export async function learn(given: Given, way: Way): Promise<number> {
   const checkpoint = text(given, "checkpoint") ?? `${output.replace(/\.onnx$/i, "")}.checkpoint.safetensors`;
   const resume = resumeFrom(given, checkpoint);
   const metrics = metricsOf(given);
-  const data = await openData(given, opened.model, opened.path, "data", way.preprocess, { untrained: true });
+  const data = await openData(given, opened.model, opened.path, "data", way.preprocess, {
+    untrained: true,
+    as: "the teacher",
+  });
   const roles = await learningRoles(given, opened.model, opened.path, data);
   const keep = keepVocabulary(output, roles.vocabulary, flag(given, "force"));
   const start = await way.start(opened.model, roles.learn);
