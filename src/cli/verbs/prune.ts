@@ -36,7 +36,10 @@ import { verb as train } from "./train.ts";
 /** `--size` of a file has a unit; of a picture it has none. */
 const isFileSize = (value: string | undefined): boolean => value !== undefined && /(?:b|%)\s*$/i.test(value);
 
-const { schedule, patience: _patience, qat: _qat, output: _output, only: _only, ...TUNING } = train.options;
+const { schedule } = train.options;
+/** Options of `train` that mean nothing here, or another thing. */
+const OWN = ["schedule", "patience", "qat", "first-last", "live-batch-norm", "output", "only"];
+const TUNING = Object.fromEntries(Object.entries(train.options).filter(([name]) => !OWN.includes(name)));
 
 export const verb: Verb = {
   name: "prune",
