@@ -14,6 +14,7 @@ export class Backward extends Emitter {
   /** The gradient of each output; undefined where the loss does not depend on it. */
   readonly dys: readonly (string | undefined)[];
   readonly #wanted: readonly boolean[];
+  readonly #asked: readonly boolean[];
 
   constructor(
     node: Node,
@@ -21,6 +22,7 @@ export class Backward extends Emitter {
     wanted: readonly boolean[],
     from: Emitter,
     facts: ConstructorParameters<typeof Emitter>[1],
+    asked: readonly boolean[] = [],
   ) {
     super(from.edit, facts, from.opsets, from);
     this.node = node;
@@ -29,6 +31,7 @@ export class Backward extends Emitter {
     this.ys = node.outputs;
     this.dys = dys;
     this.#wanted = wanted;
+    this.#asked = asked;
   }
 
   /** The first output. */
@@ -49,6 +52,11 @@ export class Backward extends Emitter {
   /** Whether somebody asks for the gradient of this input. */
   wants(input: number): boolean {
     return this.#wanted[input] === true;
+  }
+
+  /** Whether this input's gradient is asked for as such, not only to go on from it. */
+  asks(input: number): boolean {
+    return this.#asked[input] === true;
   }
 
   int(name: string, fallback: number): number {

@@ -130,6 +130,14 @@ const TRAINING: Readonly<Record<string, TrainingForm>> = {
     const x = node.inputs[0] as string;
     return isChannelsFirst(x) ? { output: g.mean(channelsFirst(x), [2]), channelsFirst: true } : undefined;
   },
+  // max max(x, 0) = max(max x, 0), and both pass the gradient to the same place: the Relu behind has fewer elements
+  MaxPool: ({ g, node }) => {
+    const x = node.inputs[0] as string;
+    const relu = g.edit.writerOf(x);
+    const alone = relu?.op === "Relu" && g.edit.readersOf(x).length === 1 && !g.edit.isOutput(x);
+    if (!alone || node.outputs.length > 1) return undefined;
+    return { output: g.op("Relu", [g.op("MaxPool", relu.inputs, node.attrs)]) };
+  },
 };
 
 /** The training form of a node's operator, undefined where it has none. */

@@ -18,6 +18,15 @@ const over =
 const mask = (g: Backward, comparison: string, a: string, b: string | number): string =>
   g.mask(g.is(comparison, a, b), a);
 
+/**
+ * [y > 0] of what is not negative: HardSigmoid, so steep that it is 1 from the smallest normal number on. One pass beside the
+ * two of a comparison and a Cast. It overflows on the way, which WebGPU need not do well, and there is none for doubles.
+ */
+const jump = (g: Backward, y: string): string =>
+  g.portable || g.dtype(y) !== "float32"
+    ? mask(g, "Greater", y, 0)
+    : g.op("HardSigmoid", [y], { alpha: float(3e38), beta: float(0) });
+
 /** The slope of γ(α(eˣ − 1)) below 0 and γ · x above: γα eˣ, and γ. */
 function elu(g: Backward, x: string, alpha: number, gamma = 1): string {
   if (alpha === 1) return g.mul(gamma, g.op("Exp", [g.op("Min", [x, 0])]));
@@ -58,11 +67,15 @@ const dropout: Gradient = (g) => {
   return [g.mul(g.mul(g.dy, g.mask(kept, g.dy)), factor)];
 };
 
-/** With φ and Φ the density and distribution of the normal: d xΦ(x) = Φ + xφ; of the tanh form, which is xσ(u): s(1 + (x − y)u′). */
+/**
+ * With φ and Φ the density and distribution of the normal: d xΦ(x) = Φ + xφ, where with u = x/√2 Φ = ½ + ½ erf u, which
+ * HardSigmoid says in one pass, and φ = exp(−x²/2)/√2π. Of the tanh form, which is xσ(u): s(1 + (x − y)u′).
+ */
 const gelu = chain((g, x) => {
   if (g.text("approximate", "none") === "none") {
-    const distribution = g.add(0.5, g.mul(0.5, g.op("Erf", [g.mul(x, Math.SQRT1_2)])));
-    const bell = g.op("Exp", [g.mul(-0.5, g.mul(x, x))]);
+    const erf = g.op("Erf", [g.mul(x, Math.SQRT1_2)]);
+    const distribution = g.op("HardSigmoid", [erf], { alpha: float(0.5), beta: float(0.5) });
+    const bell = g.op("Exp", [g.mul(x, g.mul(-0.5, x))]);
     return g.add(distribution, g.mul(1 / Math.sqrt(2 * Math.PI), g.mul(x, bell)));
   }
   const [a, b] = [2 * Math.sqrt(2 / Math.PI), 2 * Math.sqrt(2 / Math.PI) * 0.044715];
@@ -155,7 +168,7 @@ export const unaryGradients: Gradients = {
   // −1/x² = −y²
   Reciprocal: chain((g) => g.neg(g.mul(g.y, g.y))),
   // d max(x, 0) = [y > 0]
-  Relu: chain((g) => mask(g, "Greater", g.y, 0)),
+  Relu: chain((g) => jump(g, g.y)),
   Round: STEPS,
   // γ above 0, γα eˣ below
   Selu: chain((g, x) => elu(g, x, g.float("alpha", 1.6732632), g.float("gamma", 1.050701))),

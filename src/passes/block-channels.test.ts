@@ -92,10 +92,20 @@ const NETS: Readonly<Record<string, ReturnType<typeof net>>> = {
     return g.add(g.mul(scaled, g.op("GlobalAveragePool", [scaled])), g.op("Clip", [y, g.scalar(0), g.scalar(6)]));
   }),
   "few channels out": net(16, (g, w, x) => g.op("Relu", [conv(g, x, w(6, 16, 3, 3), 1, 1, w(6))])),
+  "few channels out, two positions at a time": net(16, (g, w, x) => {
+    const attrs = { pads: ints([1, 2, 0, 3]), strides: ints([2, 1]) };
+    return g.op("Sigmoid", [g.op("Conv", [x, w(6, 16, 3, 5)], attrs)]);
+  }),
   "a sum and a Relu behind convolutions": net(16, (g, w, x) => {
     const a = g.op("Relu", [conv(g, x, w(16, 16, 3, 3))]);
     const b = conv(g, a, w(16, 16, 3, 3));
     return g.op("Relu", [g.add(g.add(b, a), conv(g, a, w(16, 16, 3, 3), 1, 1, w(16)))]);
+  }),
+  "a Clip behind a normalization by the batch": net(16, (g, w, x) => {
+    const attrs = { training_mode: int(1), momentum: float(0) };
+    const y = conv(g, x, w(24, 16, 3, 3));
+    const [normal] = g.ops("BatchNormalization", [y, w(24), w(24), w(24), w(24)], 3, attrs) as [string];
+    return conv(g, g.op("Clip", [normal, g.scalar(0.1), g.scalar(0.7)]), w(16, 24, 3, 3));
   }),
   "a convolution whose output is read before the Relu as well": net(16, (g, w, x) => {
     const y = conv(g, x, w(16, 16, 3, 3));
@@ -180,6 +190,7 @@ describe.skipIf(block === 0)("on blocked channels", () => {
     ["a dense transposed convolution with strides", "ConvTranspose"],
     ["one with other strides and pads", "ConvTranspose"],
     ["max pools", "MaxPool"],
+    ["a Clip behind a normalization by the batch", "Clip"],
     ["a max pool's gradient, the first of equals taking it", "ScatterElements"],
   ])("%s: no plain %s is left", (name, op) => {
     const { graph } = blockChannels((NETS[name] as ReturnType<typeof net>).model, block);

@@ -10,16 +10,16 @@ import {
   intsAttr,
   type Model,
   type Node,
-  string,
   stringAttr,
 } from "../ir/index.ts";
 import { elements } from "../ir/tensor.ts";
 import type { Fact } from "../ops/define.ts";
 import { Emitter } from "../ops/emit.ts";
 import { inferModel } from "../ops/infer.ts";
-import { ELEMENTWISE } from "./block-elementwise.ts";
+import { activationOf, ELEMENTWISE } from "./block-elementwise.ts";
 import { blockedKernelGradient, type Swapped, swappedOf } from "./block-kernel-gradient.ts";
 import { blockedKernels, type Emit } from "./block-kernels.ts";
+import { inPairs } from "./block-pairs.ts";
 import { blockedPoolGradient, plainPool, scatteredOf } from "./block-pool.ts";
 import { transposedOnBlocks } from "./block-transposed.ts";
 import { removeUnread } from "./unread.ts";
@@ -154,6 +154,9 @@ class Layout {
     const stem = !depthwise && channels < this.#block;
     const input = stem ? x : this.#blockedOf(x);
     if (input === undefined) return undefined;
+    const pairs =
+      depthwise || stem ? undefined : inPairs(g, this.#emitted, node, input, this.#shape(shape), this.#block);
+    if (pairs !== undefined) return pairs;
     const kernels = blockedKernels(g, w, this.#block, depthwise || stem ? 1 : this.#block);
     const inputs = [input, kernels, ...(bias ? [this.#filled(bias)] : [])];
     return this.#convolved(node, inputs, shape, depthwise ? { group: int(this.#up(filters)) } : {});
@@ -308,15 +311,15 @@ class Layout {
     return made;
   }
 
-  /** A Relu of, or a sum with, what only it reads of a convolution: the convolution does it on the way. */
+  /** A Relu or Clip of, or a sum with, what only it reads of a convolution: the convolution does it on the way. */
   #fused(node: Node, shape: readonly number[]): string | undefined {
-    if (node.op !== "Relu" && (node.op !== "Add" || node.inputs[0] === node.inputs[1])) return undefined;
+    const activation = activationOf(this.#g, node);
+    if (activation === undefined && (node.op !== "Add" || node.inputs[0] === node.inputs[1])) return undefined;
     for (const [i, name] of node.inputs.entries()) {
       const conv = this.#onlyFor(node, name);
       if (conv === undefined || conv.attrs.activation !== undefined) continue;
       const fact = this.#facts.get(conv.outputs[0] as string) as Fact;
-      if (node.op === "Relu")
-        return this.#emit("Conv", conv.inputs, fact, { ...conv.attrs, activation: string("Relu") });
+      if (activation !== undefined) return this.#emit("Conv", conv.inputs, fact, { ...conv.attrs, ...activation });
       const other = node.inputs[1 - i] as string;
       if (conv.inputs.length > 3 || this.#g.shape(other).join() !== shape.join()) continue;
       const sum = this.#blockedOf(other);

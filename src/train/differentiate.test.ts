@@ -68,6 +68,26 @@ describe("differentiate", () => {
       expect(b[again.gradients.get(name) as string]?.data).toEqual(a[kept.gradients.get(name) as string]?.data);
   });
 
+  it.each([[["x"]], [["x", "gate"]]])(
+    "gives x · σ(x) its slope, and the gate its own where asked for: %s",
+    async (wrt) => {
+      const { graph, ...rest } = chain(0);
+      const e = edit({ ...graph, nodes: [], outputs: [] });
+      e.add({ op: "Sigmoid", inputs: ["x"], outputs: ["gate"] });
+      const product = e.add({ op: "Mul", inputs: ["gate", "x"] });
+      e.add({ op: "ReduceSum", inputs: product, attrs: { keepdims: int(0) }, outputs: ["loss"] });
+      e.setOutputs([{ name: "loss" }]);
+      const { model, gradients } = differentiate({ ...rest, graph: e.done() }, { loss: "loss", wrt });
+      const results = await run(model);
+      const of = (name: string) => results[gradients.get(name) as string]?.data as Float32Array | undefined;
+      feeds.x.data.forEach((x, i) => {
+        const s = 1 / (1 + Math.exp(-x));
+        expect(of("x")?.[i]).toBeCloseTo(s + x * s * (1 - s), 5);
+      });
+      if (wrt.includes("gate")) expect(of("gate")).toEqual(feeds.x.data);
+    },
+  );
+
   it("names an operator without a gradient, and the way from it to the loss", () => {
     const model = chain(2, "Custom");
     expect(() => differentiate(model, { loss: "loss", wrt: ["w1"] })).toThrow(

@@ -71,7 +71,7 @@ export function backward(
     [loss, [emitter.expand(emitter.scalar(1, emitter.dtype(loss)), emitter.shape(loss))]],
   ]);
   const again = recompute ? { again: new Recompute(emitter, nodes) } : {};
-  pass({ emitter, facts, loss, all: nodes, collected, ...again }, nodes, moved);
+  pass({ emitter, facts, loss, all: nodes, collected, ...again, wrt: new Set(wrt) }, nodes, moved);
   return new Map(wrt.map((name) => [name, total(emitter, collected, name) ?? unreached(name, loss)]));
 }
 
@@ -96,11 +96,13 @@ interface Sweep {
   /** The gradients each value was given so far. */
   readonly collected: Map<string, string[]>;
   readonly again?: Recompute;
+  /** The values whose gradients are asked for. */
+  readonly wrt: ReadonlySet<string>;
 }
 
 /** Sweeps some nodes from the last to the first. */
 function pass(sweep: Sweep, nodes: readonly Node[], moved: ReadonlySet<string>): void {
-  const { emitter, facts, loss, all, collected, again } = sweep;
+  const { emitter, facts, loss, all, collected, again, wrt } = sweep;
   const give = (name: string, gradient: string) => {
     const found = collected.get(name);
     if (found === undefined) collected.set(name, [gradient]);
@@ -127,7 +129,8 @@ function pass(sweep: Sweep, nodes: readonly Node[], moved: ReadonlySet<string>):
       continue;
     }
     const seen = again?.seen(node, dys.find((dy) => dy !== undefined) as string) ?? node;
-    const g = new Backward(seen, dys, wanted, emitter, facts);
+    const asked = node.inputs.map((name) => wrt.has(name));
+    const g = new Backward(seen, dys, wanted, emitter, facts, asked);
     rule(g).forEach((gradient, i) => {
       const name = node.inputs[i];
       if (gradient === undefined || !name || !wanted[i]) return;

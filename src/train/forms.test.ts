@@ -1,7 +1,9 @@
 import { expect, it } from "vitest";
+import { Net } from "../architectures/index.ts";
 import { edit, float32s, type Model } from "../ir/index.ts";
 import { meanSquaredError } from "./losses.ts";
 import { sgd } from "./optimizers.ts";
+import { bindSizes } from "./prepare.ts";
 import { trainingStep } from "./step.ts";
 import { openStepper } from "./stepper.ts";
 
@@ -30,4 +32,15 @@ it("a normalization that is applied twice moves its statistics on twice", async 
   expected.forEach((value, i) => {
     expect(found[i]).toBeCloseTo(value, 5);
   });
+});
+
+it("a Relu in front of a MaxPool is taken behind it, where there is less of it", async () => {
+  const net = new Net({ seed: 1 });
+  const x = net.relu(net.conv(net.input("image", ["N", 1, 6, 6]), { name: "conv", out: 4, kernel: 3 }));
+  const pooled = net.flatten(net.maxPool(x, { kernel: 2, stride: 2, padding: 0 }));
+  const model = await bindSizes(net.model({ scores: net.linear(pooled, { name: "fc", out: 3 }) }, "pooled"), 2);
+  const { nodes } = trainingStep(model, { loss: meanSquaredError(), optimizer: sgd(), batch: 2 }).model.graph;
+  const relus = nodes.filter((node) => node.op === "Relu");
+  const pools = nodes.filter((node) => node.op === "MaxPool" && node.outputs.length === 1);
+  expect(relus.map((node) => node.inputs[0])).toEqual(pools.map((node) => node.outputs[0]));
 });
