@@ -67,6 +67,7 @@ export const PEERS = {
         RTN: ["--method", "rtn"],
         "RTN, asymmetric": ["--method", "rtn", "--asymmetric"],
         "k-quant": ["--method", "kquant"],
+        HQQ: ["--method", "hqq", "--asymmetric"],
         GPTQ: ["--method", "gptq", "--asymmetric"],
         "GPTQ, MSE, act-order": ["--method", "gptq", "--asymmetric", "--mse", "--actorder"],
         "GPTQ, MSE, act-order, symmetric": ["--method", "gptq", "--mse", "--actorder"],
@@ -74,7 +75,6 @@ export const PEERS = {
       },
       4,
     ),
-    { ...nbits({ HQQ: ["--method", "hqq", "--asymmetric"] }, 4), python: "PYTHON_TORCH" },
     compressed({
       int4_sym: { weights: "int4_sym" },
       int4_asym: { weights: "int4_asym" },
@@ -91,7 +91,7 @@ function nbits(settings, bits) {
   const flags = Object.entries(settings).map(([name, own]) => [name, ["--bits", String(bits), ...own]]);
   return {
     tool: "MatMulNBitsQuantizer",
-    python: "PYTHON",
+    python: "PYTHON_TORCH",
     script: "quantize_nbits_ort.py",
     settings: Object.fromEntries(flags),
   };

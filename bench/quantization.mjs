@@ -5,7 +5,7 @@
  *     MINNOW_REAL=… TENSORS=… PYTHON=… PYTHON_TORCH=… PYTHON_NNCF=… node bench/quantization.mjs [FILTER]
  *
  * TENSORS holds what peers/prepare.py and peers/quantization_tensors.py wrote. PYTHON has peers/requirements.txt, PYTHON_TORCH
- * torch as well (for HQQ), PYTHON_NNCF nncf; a tool without its Python is left out. Rows that bench/results/quantization.json
+ * torch as well (for MatMulNBitsQuantizer, whose methods need it), PYTHON_NNCF nncf; a tool without its Python is left out. Rows that bench/results/quantization.json
  * has already are kept: take them out to measure them again. FILTER: only rows whose model, tool or setting has it.
  */
 import { execFileSync } from "node:child_process";
