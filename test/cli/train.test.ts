@@ -216,8 +216,8 @@ describe("prune --finetune", () => {
 
   it("cuts and trains by turns, taught by the model as it was, and leaves no checkpoint", async () => {
     const ways = ["--schedule", "linear:2", "--regularize", "group-lasso=0.001", "--teacher", "self"];
-    const { code, out } = await prune(at("a.onnx"), "--finetune", "4", ...ways, "--json");
-    expect(code).toBe(0);
+    const { code, out, err } = await prune(at("a.onnx"), "--finetune", "4", ...ways, "--json");
+    expect(code, err).toBe(0);
     const told = JSON.parse(out);
     expect(told.epochs.map(({ epoch }: { epoch: number }) => epoch)).toEqual([1, 2, 3, 4]);
     expect(told.cuts.map(({ epoch }: { epoch: number }) => epoch)).toEqual([1, 2]);

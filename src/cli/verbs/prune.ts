@@ -41,6 +41,9 @@ const { schedule } = train.options;
 const OWN = ["schedule", "patience", "qat", "first-last", "live-batch-norm", "output", "only"];
 const TUNING = Object.fromEntries(Object.entries(train.options).filter(([name]) => !OWN.includes(name)));
 
+/** Options that go with training alone. */
+const LEARNING = Object.keys(TUNING).filter((name) => !Object.hasOwn({ ...WRITING, ...DATA, ...RUNNING }, name));
+
 export const verb: Verb = {
   name: "prune",
   usage: "MODEL --macs 50%",
@@ -122,7 +125,7 @@ export const verb: Verb = {
     ],
   ],
   async run(given) {
-    checkTuning(given, Object.keys(TUNING));
+    checkTuning(given, LEARNING);
     if (text(given, "sparsity") !== undefined) return sparsify(given, dataOf);
     const opened = await openModel(onePath(given));
     const output = flag(given, "plan") ? "" : outputPath(given, opened.path);
