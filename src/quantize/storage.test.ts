@@ -76,6 +76,8 @@ describe("Stored weights", () => {
     const size = (await toBytes(float)).byteLength;
     for (const [to, part, sqnr] of [
       ["int8", 0.31, 25],
+      ["fp8", 0.31, 20],
+      ["fp8e5m2", 0.31, 14],
       ["fp16", 0.52, 50],
       ["bf16", 0.52, 30],
       ["int4", 0.21, 11],
@@ -109,7 +111,7 @@ describe("Stored weights", () => {
       },
     );
     const x = { dtype: "float32" as const, shape: [3, 96], data: noise(288) };
-    for (const to of ["int8", "int4", "int2", "codebook"] as const)
+    for (const to of ["int8", "fp8", "fp8e5m2", "int4", "int2", "codebook"] as const)
       for (const perChannel of [true, false]) {
         const { model } = await storeWeights({ to, perChannel }).run(float);
         verify(model);

@@ -3,11 +3,13 @@ import { MinnowError } from "../errors.ts";
 import { int } from "../ir/attrs.ts";
 import { byteSize, codeOf } from "../ir/dtype.ts";
 import type { Model, Node } from "../ir/graph.ts";
-import { elements, float32s, int64s, readFloats, type Tensor } from "../ir/tensor.ts";
+import { elements, float32s, int64s, readFloats, type Tensor, tensorOf } from "../ir/tensor.ts";
 import { titleOf } from "../ir/walk.ts";
+import { type Float8, mostOf, toFloat8 } from "../numeric/float8.ts";
 import { ruleOf } from "../ops/index.ts";
 import { type Pass, type PassResult, upgrade } from "../passes/index.ts";
 import { rewriting, type Site } from "../passes/rewrite.ts";
+import { LEAST_SCALE } from "./affine.ts";
 import { measureCorrections } from "./bias-correction.ts";
 import { type Grid, type Matrix, matrixOf, panelsOf, type Rounding } from "./blocks.ts";
 import { emitChannels, numbersByChannel } from "./channel-codebook.ts";
@@ -22,7 +24,7 @@ import { ROUNDINGS } from "./rounding/index.ts";
 import { roundToTable } from "./rounding/table.ts";
 import { emitPositions, positionsOf } from "./sparse-codebook.ts";
 import type { CalibrateOptions, StoreWeightsOptions } from "./types.ts";
-import { quantizeWeight } from "./weights.ts";
+import { finiteFloats, partsOf, quantizeWeight } from "./weights.ts";
 
 /** Weights of fewer elements stay as they are: what would stand before them costs more than it saves. */
 const LEAST_ELEMENTS = 512;
@@ -36,11 +38,18 @@ const MOST_BYTES = 2 ** 30;
 const LARGE_BYTES = 2 ** 25;
 const KEPT_BYTES = 2 ** 26;
 
-const FORMATS = ["int8", "int4", "int3", "int2", "fp16", "bf16", "codebook"] as const;
-const BITS = { int8: 8, int4: 4, int3: 3, int2: 2, codebook: 4 } as const;
+const FORMATS = ["int8", "int4", "int3", "int2", "fp8", "fp8e5m2", "fp16", "bf16", "codebook"] as const;
+const BITS = { int8: 8, fp8: 8, fp8e5m2: 8, int4: 4, int3: 3, int2: 2, codebook: 4 } as const;
 
 /** The opset that has a format's type. */
-const OPSETS: Partial<Record<StoreWeightsOptions["to"], number>> = { int4: 21, int3: 21, codebook: 21, int2: 25 };
+const OPSETS: Partial<Record<StoreWeightsOptions["to"], number>> = {
+  fp8: 19,
+  fp8e5m2: 19,
+  int4: 21,
+  int3: 21,
+  codebook: 21,
+  int2: 25,
+};
 
 /**
  * Stores float32 weights in few bits and turns them back into float in the graph: by Cast, and Mul by a scale, or by
@@ -80,7 +89,7 @@ export function storeWeights(options: StoreWeightsOptions): Pass {
     options: {
       ...{ to, perChannel, biasCorrection },
       ...(options.nodesToQuantize && { nodesToQuantize: [...options.nodesToQuantize] }),
-      ...(to in BITS && to !== "int8" && { blockSize, method }),
+      ...(to in BITS && BITS[to as keyof typeof BITS] < 8 && { blockSize, method }),
     },
     run: (model) => (opset === undefined ? run(model) : raised(model, opset, run)),
   };
@@ -161,6 +170,7 @@ async function store(it: Stored, options: StoreWeightsOptions & { blockSize: num
   const axis = perChannel ? axisOf(site, name, weight) : undefined;
   const perScale = elements(weight.shape) / (axis === undefined ? 1 : weight.shape[axis]!);
   if (perScale < LEAST_PER_SCALE[BITS[to]]!) return storeHalf(it, "fp16");
+  if (to === "fp8" || to === "fp8e5m2") return storeFloat8(it, axis, to === "fp8" ? "float8e4m3fn" : "float8e5m2");
   if (to === "int8" && byteSize("float32", elements(weight.shape)) <= LARGE_BYTES) return storeInt8(it, axis);
   const matrix =
     axis === undefined ? matrixOf(name, { ...weight, shape: [1, elements(weight.shape)] }) : laid(it, axis);
@@ -184,15 +194,37 @@ function blockIn(columns: number, wanted: number): number {
 
 const FLOAT = { to: int(codeOf("float32")) };
 
-async function storeInt8({ site, name, weight }: Stored, axis: number | undefined): Promise<void> {
-  const { scales, tensor } = await quantizeWeight(name, weight, { type: "int8", axis, symmetric: true });
+async function storeInt8(it: Stored, axis: number | undefined): Promise<void> {
+  const { scales, tensor } = await quantizeWeight(it.name, it.weight, { type: "int8", axis, symmetric: true });
+  castAndScale(it, axis, tensor, scales);
+  note(it.site, it.name, "int8, which Cast and Mul turn");
+}
+
+/** 8-bit floats, the largest magnitude of each channel at the largest they have. */
+async function storeFloat8(it: Stored, axis: number | undefined, type: Float8): Promise<void> {
+  const { name, weight } = it;
+  const values = await finiteFloats(name, weight);
+  const { channels, channelOf } = partsOf(weight.shape, axis);
+  const most = new Float64Array(channels);
+  values.forEach((value, i) => {
+    most[channelOf(i)] = Math.max(most[channelOf(i)]!, Math.abs(value));
+  });
+  const scales = Float32Array.from(most, (value) => (value === 0 ? 1 : Math.max(LEAST_SCALE, value / mostOf(type))));
+  const bytes = new Uint8Array(values.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = toFloat8(values[i]! / scales[channelOf(i)]!, type);
+  castAndScale(it, axis, tensorOf(type, weight.shape, bytes), scales);
+  note(it.site, name, `${type}, which Cast and Mul turn`);
+}
+
+/** Puts levels times the scale of each channel under the weight's name. */
+function castAndScale(it: Stored, axis: number | undefined, tensor: Tensor, scales: Float32Array): void {
+  const { name, weight } = it;
+  const { edit } = it.site;
   const shape = axis === undefined ? [] : weight.shape.slice(axis).map((size, i) => (i === 0 ? size : 1));
-  const { edit } = site;
   const [levels, scale] = [edit.weight("w8", tensor), edit.weight("s", float32s(shape, scales))];
   edit.removeWeight(name);
   const [floats] = edit.add({ op: "Cast", name: "", inputs: [levels], outputs: [edit.fresh("c")], attrs: FLOAT });
   edit.add({ op: "Mul", name: "", inputs: [floats!, scale], outputs: [name] });
-  note(site, name, "int8, which Cast and Mul turn");
 }
 
 /** Cast to float, times the scale of each block. */
