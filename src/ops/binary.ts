@@ -1,6 +1,6 @@
 import { addDim, type Dim, isKnown, maxDim, minDim, mulDim, subDim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
-import { type Applied, defineOp, type Fact, type OpRule } from "./define.ts";
+import { type Applied, defineOp, type Fact, type FactorRule, type OpRule } from "./define.ts";
 import { broadcast, fact, mapValues, required } from "./facts.ts";
 import { atLeast, equal, exact, greater, isInteger, quotient, remainder, type Value } from "./values.ts";
 
@@ -9,6 +9,8 @@ type Compute = (a: Dim, b: Dim, dtype: DType, n: Applied) => Value;
 
 interface More {
   readonly quant?: OpRule["quant"];
+  readonly factor?: FactorRule;
+  readonly square?: OpRule["square"];
   /** Type of the output; default that of the inputs. */
   readonly to?: DType;
   readonly value?: Compute;
@@ -18,8 +20,11 @@ interface More {
 const operands = (n: Applied): readonly (Fact | undefined)[] =>
   n.node.inputs.map((name, i) => (name === "" ? required(n, i) : n.inputs[i]));
 
+/** They pass factors, and are not linear. */
+const EXTREMES: ReadonlySet<string> = new Set(["Max", "Min"]);
+
 /** Elementwise functions of several tensors, broadcast; with more than two they fold from the left. */
-const broadcasting = (name: string, since: number, { quant, to, value }: More = {}): OpRule =>
+const broadcasting = (name: string, since: number, { quant, factor, square, to, value }: More = {}): OpRule =>
   defineOp({
     name,
     since,
@@ -44,6 +49,8 @@ const broadcasting = (name: string, since: number, { quant, to, value }: More = 
     },
     axes: (n) => `${n.inputs.map(() => "...").join(",")} -> ...`,
     ...(quant && { quant }),
+    ...(factor && { factor: () => factor, linear: !EXTREMES.has(name) }),
+    ...(square && { square }),
   });
 
 const arithmetic = { kind: "arithmetic" } as const;
@@ -98,27 +105,32 @@ const where = defineOp({
 });
 
 export const binary: readonly OpRule[] = [
-  broadcasting("Add", 7, { quant: arithmetic, value: addDim }),
+  broadcasting("Add", 7, { quant: arithmetic, factor: "all", value: addDim }),
   broadcasting("And", 7, { value: onFlags((a, b) => a & b) }),
   broadcasting("BitShift", 11),
   broadcasting("BitwiseAnd", 18, { value: onIntegers((a, b) => a & b) }),
   broadcasting("BitwiseOr", 18, { value: onIntegers((a, b) => a | b) }),
   broadcasting("BitwiseXor", 18, { value: onIntegers((a, b) => a ^ b) }),
-  broadcasting("Div", 7, { value: (a, b, dtype) => quotient(dtype, a, b) }),
+  broadcasting("Div", 7, { factor: "first", value: (a, b, dtype) => quotient(dtype, a, b) }),
   broadcasting("Equal", 7, { to: "bool", value: equal }),
   broadcasting("Greater", 7, { to: "bool", value: greater }),
   broadcasting("GreaterOrEqual", 12, { to: "bool", value: atLeast }),
   broadcasting("Less", 7, { to: "bool", value: (a, b) => greater(b, a) }),
   broadcasting("LessOrEqual", 12, { to: "bool", value: (a, b) => atLeast(b, a) }),
-  broadcasting("Max", 8, { value: maxDim }),
-  broadcasting("Mean", 8),
-  broadcasting("Min", 8, { value: minDim }),
+  broadcasting("Max", 8, { factor: "all", value: maxDim }),
+  broadcasting("Mean", 8, { factor: "all" }),
+  broadcasting("Min", 8, { factor: "all", value: minDim }),
   broadcasting("Mod", 10, { value: modulo }),
-  broadcasting("Mul", 7, { quant: arithmetic, value: mulDim }),
+  broadcasting("Mul", 7, {
+    quant: arithmetic,
+    factor: "any",
+    square: ({ node: { inputs } }) => inputs[0] === inputs[1],
+    value: mulDim,
+  }),
   broadcasting("Or", 7, { value: onFlags((a, b) => a | b) }),
-  broadcasting("Pow", 7, { value: power }),
-  broadcasting("Sub", 7, { value: subDim }),
-  broadcasting("Sum", 8, { value: addDim }),
+  broadcasting("Pow", 7, { square: (n) => n.inputs[1]?.value?.every((v) => v === 2) === true, value: power }),
+  broadcasting("Sub", 7, { factor: "all", value: subDim }),
+  broadcasting("Sum", 8, { factor: "all", value: addDim }),
   where,
   broadcasting("Xor", 7, { value: onFlags((a, b) => a ^ b) }),
 ];

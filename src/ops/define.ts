@@ -75,6 +75,14 @@ export type QuantRule =
   | { readonly kind: "clamp" }
   | { readonly kind: "range"; readonly range: readonly [number, number] };
 
+/**
+ * How a positive factor for each index of an axis passes from inputs to outputs, where the map carries that axis.
+ * - `all`: multiplied are the outputs when every input is (Add, Concat).
+ * - `first`: when the first input is, whatever the others hold (Relu, AveragePool).
+ * - `any`: when one of the inputs is, and no other (Mul, MatMul).
+ */
+export type FactorRule = "all" | "first" | "any";
+
 /** All that Minnow knows of one operator. */
 export interface OpRule {
   readonly name: string;
@@ -89,6 +97,16 @@ export interface OpRule {
   /** Multiply-adds, where the product of the axis letters does not say it. */
   macs?(n: Mapped): Dim;
   readonly quant?: QuantRule;
+  /** How factors pass; left out: as `quant` says of contractions and of what moves or picks elements, else not at all. */
+  factor?(n: Applied): FactorRule | undefined;
+  /** Whether the output is linear in the inputs that `factor` speaks of, taken together, so that a rotation passes as well. */
+  readonly linear?: boolean;
+  /** Whether the output of this application is the square of its first input. */
+  square?(n: Applied): boolean;
+  /** Whether the output is the input times a number that depends on its length alone, its gains apart (RMSNormalization). */
+  readonly isotropic?: boolean;
+  /** For what only cuts off: the lowest and the highest number it lets through; NaN where that is not known. */
+  bounds?(n: Applied): readonly [number, number];
   /** Inputs that are running statistics: float weights, but no parameters. */
   readonly statistics?: readonly number[];
   /** The input that scales every channel of what was normalized: where it is near 0, the channel says little. */

@@ -76,6 +76,7 @@ const concat = defineOp({
     const at = (term: string): string => letters.map((letter, i) => (i === axis ? term : letter)).join("");
     return `${parts.map(at).join(",")} -> ${at(count === 1 ? (parts[0] as string) : `(${parts.join("+")})`)}`;
   },
+  factor: () => "all",
   quant: { kind: "arithmetic" },
 });
 

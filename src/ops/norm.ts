@@ -107,6 +107,7 @@ const rmsNormalization = defineOp({
   infer: (n) => [fact(required(n, 0).dtype, required(n, 0).shape)],
   axes: layerNormalization.axes as NonNullable<OpRule["axes"]>,
   scale: 1,
+  isotropic: true,
 });
 
 /** x [N, C, …] in num_groups groups of channels; scale and bias [C] (from opset 21 on). */

@@ -35,6 +35,7 @@ const pool = (name: string, since: number, quant?: OpRule["quant"]): OpRule =>
       return [fact(required(n, 0).dtype, shape), fact("int64", shape)].slice(0, name === "MaxPool" ? 2 : 1);
     },
     axes: poolAxes,
+    factor: () => "first",
     ...(quant && { quant }),
   });
 
@@ -60,6 +61,7 @@ const globalPool = (name: string, since: number, mark: string, quant?: OpRule["q
       const letters = [..."xyzuvw"].slice(0, rank - 2);
       return `nc${letters.map((letter) => mark + letter).join("")} -> nc${"1".repeat(rank - 2)}`;
     },
+    factor: () => "first",
     ...(quant && { quant }),
   });
 

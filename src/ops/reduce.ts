@@ -141,6 +141,8 @@ const topK = defineOp({
   },
 });
 
+const homogeneous = (rule: OpRule): OpRule => ({ ...rule, factor: () => "first" });
+
 const lastAxis = (n: Applied): number => n.int("axis", -1);
 const axisInput = (n: Applied): number | undefined => numbersOf(n.inputs[1])?.[0];
 
@@ -151,15 +153,15 @@ export const reduce: readonly OpRule[] = [
   positional("CumSum", 11, axisInput),
   positional("Hardmax", 13, lastAxis),
   positional("LogSoftmax", 13, lastAxis),
-  reduction("ReduceL1", 18, ""),
-  reduction("ReduceL2", 18, ""),
+  homogeneous(reduction("ReduceL1", 18, "")),
+  homogeneous(reduction("ReduceL2", 18, "")),
   reduction("ReduceLogSum", 18, ""),
   reduction("ReduceLogSumExp", 18, "^"),
   reduction("ReduceMax", 18, "^", (values) => values.reduce(maxDim), { kind: "transparent" }),
-  reduction("ReduceMean", 18, "~"),
-  reduction("ReduceMin", 18, "^", (values) => values.reduce(minDim)),
+  { ...homogeneous(reduction("ReduceMean", 18, "~")), linear: true },
+  homogeneous(reduction("ReduceMin", 18, "^", (values) => values.reduce(minDim))),
   reduction("ReduceProd", 18, "!", (values) => values.reduce(mulDim)),
-  reduction("ReduceSum", 13, "", sumOf),
+  { ...homogeneous(reduction("ReduceSum", 13, "", sumOf)), linear: true },
   reduction("ReduceSumSquare", 18, ""),
   positional("Softmax", 13, lastAxis, { quant: { kind: "range", range: [0, 1] } }),
   topK,

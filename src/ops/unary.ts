@@ -1,11 +1,12 @@
 import { type Dim, isKnown, lowest } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
-import { type Applied, defineOp, type Fact, type OpRule } from "./define.ts";
+import { type Applied, defineOp, type Fact, type FactorRule, type OpRule } from "./define.ts";
 import { broadcast, fact, mapValues, namedType, required } from "./facts.ts";
 import { ceilOf, exact, floorOf, negated, roundOf, settle, truncated, type Value } from "./values.ts";
 
 interface More {
   readonly quant?: OpRule["quant"];
+  readonly factor?: FactorRule;
   /** Type of the output; default the input's. */
   readonly to?: DType;
   /** The operator on one element, where sizes are computed with it. */
@@ -13,7 +14,7 @@ interface More {
 }
 
 /** Elementwise functions of one tensor: same shape out as in. Inputs after the first are read as numbers. */
-const elementwise = (name: string, since: number, { quant, to, value }: More = {}): OpRule =>
+const elementwise = (name: string, since: number, { quant, factor, to, value }: More = {}): OpRule =>
   defineOp({
     name,
     since,
@@ -24,6 +25,7 @@ const elementwise = (name: string, since: number, { quant, to, value }: More = {
     },
     axes: (n) => `...${",".repeat(Math.max(0, n.inputs.length - 1))} -> ...`,
     ...(quant && { quant }),
+    ...(factor && { factor: () => factor }),
   });
 
 /** A conversion of the first input to `to`; opset 19 and later may saturate, which only matters to 8-bit floats. */
@@ -44,6 +46,16 @@ function convert(a: Dim, to: DType): Value {
 }
 
 const identity = (n: Applied): Fact | undefined => (n.inputs[0] === undefined ? undefined : required(n, 0));
+
+/** The bounds of Clip, infinite where there are none; NaN where they are not known. */
+const boundsOf = (n: Applied): [number, number] => {
+  const bound = (index: number, none: number): number => {
+    if (!n.node.inputs[index]) return none;
+    const value = n.inputs[index]?.value?.[0];
+    return isNumber(value) ? value : Number.NaN;
+  };
+  return [bound(1, -Infinity), bound(2, Infinity)];
+};
 
 const clamped = (n: Applied): Fact => {
   const x = required(n, 0);
@@ -98,6 +110,8 @@ export const unary: readonly OpRule[] = [
     infer: (n) => [clamped(n)],
     axes: (n) => `...${",".repeat(n.inputs.length - 1)} -> ...`,
     quant: { kind: "clamp" },
+    bounds: boundsOf,
+    factor: (n) => (boundsOf(n).every((bound) => bound === 0 || Math.abs(bound) === Infinity) ? "first" : undefined),
   }),
   elementwise("Cos", 7),
   elementwise("Cosh", 9),
@@ -129,10 +143,10 @@ export const unary: readonly OpRule[] = [
   }),
   elementwise("IsInf", 10, { to: "bool" }),
   elementwise("IsNaN", 9, { to: "bool" }),
-  elementwise("LeakyRelu", 6, { quant: { kind: "arithmetic" } }),
+  elementwise("LeakyRelu", 6, { quant: { kind: "arithmetic" }, factor: "first" }),
   elementwise("Log", 6),
   elementwise("Mish", 18),
-  elementwise("Neg", 6, { value: negated }),
+  elementwise("Neg", 6, { value: negated, factor: "first" }),
   elementwise("Not", 1, { value: (a) => (isKnown(a) ? 1 - a : undefined) }),
   defineOp({
     name: "PRelu",
@@ -148,9 +162,11 @@ export const unary: readonly OpRule[] = [
       return [fact(x.dtype, x.shape)];
     },
     axes: () => "...,... -> ...",
+    factor: () => "first",
   }),
   elementwise("Reciprocal", 6, { value: (a) => (isKnown(a) && a !== 0 ? 1 / a : undefined) }),
   elementwise("Relu", 6, {
+    factor: "first",
     quant: { kind: "clamp" },
     value: (a) => (isKnown(a) ? Math.max(a, 0) : lowest(a) >= 0 ? a : undefined),
   }),

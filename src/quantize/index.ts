@@ -17,6 +17,10 @@ export { type Precision, type PrecisionBudget, planPrecision } from "./precision
 export { type QuantizationAwareOptions, quantizationAware } from "./qat.ts";
 export { freezeQuantized } from "./qat-freeze.ts";
 export { rangesBy } from "./ranges.ts";
+export { type AwqOptions, awq } from "./scaling/awq.ts";
+export { equalizeLayers } from "./scaling/cross-layer.ts";
+export { type RotateOptions, rotate } from "./scaling/rotate.ts";
+export { type SmoothQuantOptions, smoothQuant } from "./scaling/smooth-quant.ts";
 export { type SensitivityOptions, sensitivity } from "./sensitivity.ts";
 export { quantizeStatic } from "./static.ts";
 export { storeWeights } from "./storage.ts";

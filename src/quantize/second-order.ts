@@ -11,11 +11,14 @@ import { openSession } from "../runtime/index.ts";
 import { type Grid, type Matrix, panelsOf, type RoundedMatrix, type Rounding, transpose } from "./blocks.ts";
 import { calibrationBatches, numbersOf } from "./calibrate.ts";
 import { type Product, productOf } from "./products.ts";
+import { type AdaRoundOptions, adaRound } from "./rounding/adaround.ts";
 import { type GptqOptions, gptq } from "./rounding/gptq.ts";
 import type { CalibrateOptions } from "./types.ts";
 
 /** Options of {@link roundBySecondOrder}. */
-export interface SecondOrderOptions extends CalibrateOptions, GptqOptions {
+export interface SecondOrderOptions extends CalibrateOptions, GptqOptions, AdaRoundOptions {
+  /** Learns what is rounded up ({@link adaRound}) instead of making errors good in later columns. */
+  readonly adaRound?: boolean;
   readonly data: Dataset;
   /** The names of the weights to round. */
   readonly weights: ReadonlySet<string>;
@@ -25,7 +28,7 @@ export interface SecondOrderOptions extends CalibrateOptions, GptqOptions {
 const MOST_BYTES = 2 ** 31;
 
 /**
- * Rounds the matrices of a model's products by {@link gptq}, in the order in which they are computed: the inputs of each are
+ * Rounds the matrices of a model's products by {@link gptq} or {@link adaRound}, in the order in which they are computed: the inputs of each are
  * measured on a model in which everything before it is rounded already, and what that did to them is made good as far as
  * the matrix can. The sums of x·xᵀ are computed inside the graph.
  * Takes a run over the examples for every few inputs.
@@ -46,7 +49,8 @@ export async function roundBySecondOrder(
       if (rounded.has(matrix.name)) continue;
       const { hessian, cross } = measured.get(input)!;
       const weights = corrected(await rowsOf(matrix), matrix.columns, hessian, cross, options.damping ?? 0.01);
-      const result = gptq(weights, matrix.rows, matrix.columns, hessian, grid, rounding, options);
+      const round = options.adaRound === true ? adaRound : gptq;
+      const result = round(weights, matrix.rows, matrix.columns, hessian, grid, rounding, options);
       rounded.set(matrix.name, result);
       e.setWeight(matrix.name, restored(matrix, result, grid));
     }
@@ -70,7 +74,7 @@ function groupsOf(model: Model, names: ReadonlySet<string>): readonly (readonly 
 }
 
 /** What was measured of one value over all examples, [columns, columns] each. */
-interface Measured {
+export interface Measured {
   /** Σ x·xᵀ of the value where everything before it is rounded. */
   readonly hessian: Float64Array;
   /** Σ e·xᵀ, e being the value as it is in float. */
@@ -78,11 +82,11 @@ interface Measured {
 }
 
 /** Measures the inputs of products, by their names, in a model that is rounded in part, beside the float one. */
-async function measureInputs(
+export async function measureInputs(
   float: Model,
   now: Model,
   products: readonly Product[],
-  { data, ...options }: SecondOrderOptions,
+  { data, ...options }: CalibrateOptions & { readonly data: Dataset },
 ): Promise<ReadonlyMap<string, Measured>> {
   const sizes = new Map(products.map(({ input, matrix }) => [input, matrix.columns]));
   for (const [input, size] of sizes) if (8 * size * size > MOST_BYTES) throw tooLarge(input, size);

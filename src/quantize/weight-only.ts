@@ -38,13 +38,19 @@ export interface QuantizeWeightsOptions extends CalibrateOptions {
    * block, which MatMulBnb4 computes with; blocks are of 64 then, unless said otherwise.
    */
   readonly levels?: "uniform" | "nf4" | "fp4";
-  /** How numbers are rounded, and for `gptq` how the scales are found; default `rtn`, `mse` with `gptq`. */
+  /** How numbers are rounded, and for `gptq` how the scales are found; default `rtn`, `mse` with `gptq` and `adaRound`. */
   readonly method?: RoundingMethod;
   /**
    * Rounds so that errors cancel on the examples of `data` (GPTQ): 100 or so are enough. Matrices inside the graphs of an
    * If or Loop, and tables, are rounded without. Default false.
    */
   readonly gptq?: boolean;
+  /**
+   * Learns on the examples of `data` which numbers to round up and which down (AdaRound), instead of `gptq`. Default false.
+   */
+  readonly adaRound?: boolean;
+  /** For `adaRound`: steps of gradient descent; default 500. */
+  readonly steps?: number;
   /** For `gptq`: what is added to the diagonal of the Hessian, as a share of its mean; default 0.01. */
   readonly damping?: number;
   /** For `gptq`: columns in the order of how much they count; default true. */
@@ -81,6 +87,8 @@ export function quantizeWeights(options: QuantizeWeightsOptions = {}): Pass {
   return { name: "quantizeWeights", options: rest as Json, run: (model) => new WeightQuantizer(options).run(model) };
 }
 
+const bySecondOrder = ({ gptq = false, adaRound = false }: QuantizeWeightsOptions): boolean => gptq || adaRound;
+
 class WeightQuantizer {
   readonly #options: QuantizeWeightsOptions;
   readonly #grid: Grid;
@@ -95,7 +103,7 @@ class WeightQuantizer {
   #excluded!: (node: Node) => boolean;
 
   constructor(options: QuantizeWeightsOptions) {
-    const { bits = 4, symmetric = true, levels = "uniform", method = options.gptq ? "mse" : "rtn" } = options;
+    const { bits = 4, symmetric = true, levels = "uniform", method = bySecondOrder(options) ? "mse" : "rtn" } = options;
     const { blockSize = levels === "uniform" ? 32 : 64 } = options;
     this.#options = options;
     this.#grid = { bits, symmetric, blockSize };
@@ -112,7 +120,7 @@ class WeightQuantizer {
     const { model, changes } = await upgrade(opset === undefined ? {} : { to: opset }).run(given);
     this.#model = model;
     this.#excluded = matcher(this.#options.nodesToExclude ?? [], model);
-    if (this.#options.gptq === true) this.#rounded = await this.#roundAll(model);
+    if (bySecondOrder(this.#options)) this.#rounded = await this.#roundAll(model);
     const graph = await visitScopes(model.graph, (node, scope) => this.#node(node, scope));
     const all = merged([...changes, ...this.#changes]);
     if (graph === model.graph) return { model: given, changes: merged(this.#changes) };
@@ -287,14 +295,17 @@ function check(options: QuantizeWeightsOptions): void {
     wrong("blockSize", `It is ${blockSize}.`, "Give a power of two from 16 on.");
   if (method === "hqq" && options.symmetric !== false)
     wrong("method", "HQQ finds zero points, and symmetric levels have none.", "Give symmetric: false as well.");
-  if (options.gptq === true && options.data === undefined)
-    throw new MinnowError("GPTQ measures inputs on examples, and there is no data.", {
+  const learned = options.adaRound === true ? "adaRound" : "gptq";
+  if (options.gptq === true && options.adaRound === true)
+    wrong("adaRound", "GPTQ and AdaRound are two ways to round.", "Give one of them.");
+  if (bySecondOrder(options) && options.data === undefined)
+    throw new MinnowError("It measures inputs on examples, and there is no data.", {
       code: "quantize/no-data",
-      at: "gptq",
+      at: learned,
       mend: "Give 100 or so typical examples as data, or use the method kQuant or mse.",
     });
-  if (options.gptq === true && (options.levels ?? "uniform") !== "uniform")
-    wrong("gptq", "It rounds to even steps, and levels are others.", "Leave one of them out.");
+  if (bySecondOrder(options) && (options.levels ?? "uniform") !== "uniform")
+    wrong(learned, "It rounds to even steps, and levels are others.", "Leave one of them out.");
   oneOf("levels", options.levels, ["uniform", "nf4", "fp4"]);
   if ((options.levels ?? "uniform") !== "uniform" && (bits !== 4 || options.embeddings || quantFormat === "QDQ"))
     wrong("levels", `${options.levels} is for products in the format QOperator, in 4 bits.`, "Leave the others out.");

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { normal, random } from "../../numeric/random.ts";
 import { type Grid, type LevelBits, roomFor } from "../blocks.ts";
+import { adaRound } from "./adaround.ts";
 import { gptq } from "./gptq.ts";
 import { ROUNDINGS, type RoundingMethod } from "./index.ts";
 import { FP4, NF4, roundToTable } from "./table.ts";
@@ -115,8 +116,8 @@ describe("GPTQ", () => {
       }
     return sum;
   };
-  const restored = (grid: Grid, options = {}): Float32Array => {
-    const { levels, scales, zeroPoints, blocks } = gptq(weights, rows, columns, hessian, grid, ROUNDINGS.mse, options);
+  const restored = (grid: Grid, options = {}, round: typeof gptq | typeof adaRound = gptq): Float32Array => {
+    const { levels, scales, zeroPoints, blocks } = round(weights, rows, columns, hessian, grid, ROUNDINGS.mse, options);
     return Float32Array.from(levels, (level, i) => {
       const block = Math.floor(i / columns) * blocks + Math.floor((i % columns) / grid.blockSize);
       return (level - zeroPoints[block]!) * scales[block]!;
@@ -129,6 +130,15 @@ describe("GPTQ", () => {
       const nearest = missed(rounded(weights, 20, grid, "mse").back);
       for (const actOrder of [true, false]) expect(missed(restored(grid, { actOrder }))).toBeLessThan(0.75 * nearest);
     }
+  });
+
+  it("has in AdaRound, which learns what goes up and what down, another way to that", () => {
+    const grid = { bits: 3, symmetric: true, blockSize: 20 } as const;
+    const nearest = rounded(weights, 20, grid, "mse").back;
+    const learned = restored(grid, { steps: 150 }, adaRound);
+    expect(missed(learned)).toBeLessThan(0.75 * missed(nearest));
+    // No step of gradient descent: what is nearest stays.
+    expect(missed(restored(grid, { steps: 0 }, adaRound))).toBeCloseTo(missed(nearest), 3);
   });
 
   it("rounds each number for itself where inputs do not depend on each other", () => {
