@@ -39,6 +39,8 @@ const STORAGE = {
   "int4-storage": "int4",
   "int3-storage": "int3",
   "int2-storage": "int2",
+  "fp8-storage": "fp8",
+  "fp8e5m2-storage": "fp8e5m2",
   "fp16-storage": "fp16",
   "bf16-storage": "bf16",
   "codebook-storage": "codebook",

@@ -3,6 +3,7 @@ import type { Model } from "../ir/graph.ts";
 import { titleOf } from "../ir/walk.ts";
 import { type Change, type Json, optimize, type Pass, type PassResult, sequence, upgrade } from "../passes/index.ts";
 import { merged } from "../passes/pass.ts";
+import { alignInputs } from "./align-inputs.ts";
 import { measureCorrections } from "./bias-correction.ts";
 import { observe } from "./calibrate.ts";
 import { observeExtrema } from "./extrema.ts";
@@ -10,6 +11,8 @@ import { insertQuantization } from "./insert.ts";
 import { oneOf } from "./options.ts";
 import { type Plan, planOf } from "./plan.ts";
 import { rangesBy } from "./ranges.ts";
+import { equalizeLayers } from "./scaling/cross-layer.ts";
+import { smoothQuant } from "./scaling/smooth-quant.ts";
 import { METHODS, type QuantizeStaticOptions, type Statistics } from "./types.ts";
 
 /**
@@ -29,8 +32,8 @@ export function quantizeStatic(options: QuantizeStaticOptions): Pass {
 }
 
 async function quantized(given: Model, options: QuantizeStaticOptions): Promise<PassResult> {
-  const { model: base, changes } = await prepared(options).run(given);
-  const plan = planOf(base, options);
+  let { model: base, changes } = await prepared(options).run(given);
+  let plan = planOf(base, options);
   const left = merged(
     plan.left.map(({ node, why }) => ({ what: `Left a layer in float: ${why}.`, at: titleOf(node) })),
   );
@@ -39,7 +42,12 @@ async function quantized(given: Model, options: QuantizeStaticOptions): Promise<
     return { model: given, changes: left.length > 0 ? left : [nothing] };
   }
   const statistics = await statisticsFor(base, plan, options);
-  const ranges = rangesBy(options.method ?? "minmax", statistics, options);
+  let ranges = rangesBy(options.method ?? "minmax", statistics, options);
+  if (options.alignInputs === true) {
+    const aligned = await alignInputs(base, plan, ranges);
+    if (aligned.model !== base) plan = planOf(aligned.model, options);
+    [base, ranges, changes] = [aligned.model, aligned.ranges, [...changes, ...aligned.changes]];
+  }
   const insert = (corrections?: Parameters<typeof insertQuantization>[4]) =>
     insertQuantization(base, plan, ranges, options, corrections);
   let result = await insert();
@@ -56,9 +64,16 @@ async function quantized(given: Model, options: QuantizeStaticOptions): Promise<
 /** The options that decide what values are rounded to. */
 type CalibratedBy = Omit<QuantizeStaticOptions, "weightType" | "weightSymmetric" | "reduceRange">;
 
-/** What comes before: the model without what would be quantized in vain, at the opset that has the types. */
-const prepared = ({ activationType = "uint8" }: QuantizeStaticOptions): Pass =>
-  activationType.endsWith("16") ? sequence([optimize(), upgrade({ to: 21 })]) : optimize();
+/** What comes before: the model without what would be quantized in vain, at the opset that has the types, its channels even. */
+function prepared({ activationType = "uint8", equalize, data, threads, signal }: QuantizeStaticOptions): Pass {
+  const running = { ...(threads !== undefined && { threads }), ...(signal && { signal }) };
+  return sequence([
+    optimize(),
+    ...(activationType.endsWith("16") ? [upgrade({ to: 21 })] : []),
+    ...(equalize === "crossLayer" ? [equalizeLayers()] : []),
+    ...(equalize === "smoothQuant" ? [smoothQuant({ data: data!, clips: true, ...running })] : []),
+  ]);
+}
 
 /** The statistics given, completed where they lack values and there is data. */
 export async function statisticsFor(model: Model, plan: Plan, options: CalibratedBy): Promise<Statistics> {
@@ -107,6 +122,13 @@ function recorded({ data, statistics, signal, onProgress, threads, ...rest }: Qu
 
 function check(options: QuantizeStaticOptions): void {
   oneOf("weightType", options.weightType, ["uint8", "int8"]);
+  oneOf("equalize", options.equalize, ["crossLayer", "smoothQuant"]);
+  if (options.equalize !== undefined && (options.data === undefined || options.statistics !== undefined))
+    throw new MinnowError("Equalization changes what calibration sees, and the statistics are of the model before.", {
+      code: "quantize/option",
+      at: "equalize",
+      mend: "Give data and no statistics, or run equalizeLayers or smoothQuant first and calibrate what it makes.",
+    });
   checkCalibration(options, ["uint8", "int8", "uint16", "int16"]);
 }
 

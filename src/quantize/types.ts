@@ -88,6 +88,16 @@ export interface QuantizeStaticOptions extends RangeOptions {
   readonly nodesToExclude?: readonly string[];
   /** Corrects the mean error of every output channel, measured on `data`; default false. */
   readonly biasCorrection?: boolean;
+  /**
+   * Adds part of a step to inputs whose range does not lie on levels, as that of pixels brought to −1 … 1: 8-bit pixels are
+   * exact then. One Add in float; default false.
+   */
+  readonly alignInputs?: boolean;
+  /**
+   * Evens channels out before, across operators that let factors pass: `crossLayer` the ranges of weights (for
+   * `perChannel: false`), `smoothQuant` those of activations, measured on `data`, before a Clip as well.
+   */
+  readonly equalize?: "crossLayer" | "smoothQuant";
   readonly threads?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
@@ -103,10 +113,10 @@ export interface LayerSensitivity {
 
 export interface StoreWeightsOptions {
   /**
-   * Levels of 8 to 2 bits with a scale each channel or block, 16-bit floats, or a `codebook` of 16 numbers for each
+   * Levels of 8 to 2 bits with a scale each channel or block, 8-bit floats (E4M3, E5M2) with one each channel, 16-bit floats, or a `codebook` of 16 numbers for each
    * weight; a weight of at most 256 different numbers is then stored exactly.
    */
-  readonly to: "int8" | "int4" | "int3" | "int2" | "fp16" | "bf16" | "codebook";
+  readonly to: "int8" | "int4" | "int3" | "int2" | "fp8" | "fp8e5m2" | "fp16" | "bf16" | "codebook";
   /** Numbers that share a scale where there are 4 bits or fewer; one that divides a row is taken near it. Default 32. */
   readonly blockSize?: number;
   /** How levels of 4 bits or fewer are rounded; default `mse`. */

@@ -145,7 +145,7 @@ describe("quantize of a file", () => {
     await save(model, at("llama.onnx"));
     const { size } = await stat(at("llama.onnx"));
     const formats =
-      "uint8 q4f16 q2 bnb4 fp16 dynamic-int8 int8-storage int4-storage int3-storage int2-storage fp16-storage bf16-storage codebook-storage";
+      "uint8 q4f16 q2 bnb4 fp16 dynamic-int8 int8-storage int4-storage int3-storage int2-storage fp8-storage fp8e5m2-storage fp16-storage bf16-storage codebook-storage";
     for (const to of formats.split(" ")) {
       const output = at(`llama.${to}.onnx`);
       const { code, err } = await minnow("quantize", at("llama.onnx"), "--to", to, "-o", output);

@@ -24,6 +24,7 @@ import {
   WEIGHTS,
 } from "../formats.ts";
 import { unfusedNodes } from "../fusion.ts";
+import { isMeasured, METHODS, measuredPass, needsData } from "../measured.ts";
 import { figuresOf, fileBytes, type Opened, openModel, outputPath, save } from "../model.ts";
 import { choice, DATA, flag, number, onePath, runningOf, text, WRITING, wrong } from "../options.ts";
 import { commandLine, readingOf } from "../report.ts";
@@ -51,6 +52,7 @@ export const verb: Verb = {
       value: "NAME",
       help: "For int8 minmax, movingAverage, percentile, entropy or mse (minmax); for q4 and q2 rtn, mse, kQuant or hqq (rtn).",
     },
+    ...METHODS,
     "bias-correction": { type: "boolean", help: "Correct the mean error of every layer on the calibration data." },
     "nodes-to-exclude": { type: "string", value: "A,B", help: "Nodes to leave in float, by name." },
     "per-tensor": { type: "boolean", help: "One scale for a whole weight instead of one for each channel." },
@@ -83,7 +85,7 @@ export const verb: Verb = {
     checkSpeed(given, to);
     const opened = await openModel(path);
     const output = outputPath(given, opened.path);
-    const made = to === "int8" ? await toInt8(given, opened) : await datalessPass(given, to).run(opened.model);
+    const made = to === "int8" ? await toInt8(given, opened) : await toWeights(given, to, opened);
     const seen = await timed(given, to, opened, made.model);
     await save(made.model, output, { externalData: flag(given, "external-data"), signal: given.signal });
     const ran = await tryRunning(given, output);
@@ -237,6 +239,17 @@ async function automatic(given: Given, path: string): Promise<number> {
 
 const excludedIn = (given: Given): readonly string[] => text(given, "nodes-to-exclude")?.split(",") ?? [];
 
+/** A format of weights alone; examples are opened where a method looks at them. */
+async function toWeights(given: Given, to: string, { model, path }: Opened) {
+  if (!isMeasured(given)) return datalessPass(given, to).run(model);
+  if (!needsData(given)) return measuredPass(given, to, undefined).run(model);
+  if (text(given, "data") === undefined)
+    throw wrong("--rounding and --equalize look at examples, and --data is missing.", "Give typical examples.");
+  const data = await openData(given, model, path);
+  const { learn } = await rolesFor(given, model, path, data);
+  return measuredPass(given, to, learn).run(model);
+}
+
 async function toInt8(given: Given, { model, path }: Opened) {
   if (text(given, "data") === undefined)
     throw wrong(
@@ -247,13 +260,16 @@ async function toInt8(given: Given, { model, path }: Opened) {
   const { learn } = await rolesFor(given, model, path, data);
   const shown = progress("calibrating", flag(given, "quiet"));
   const method = choice(given, "method", ["minmax", "movingAverage", "percentile", "entropy", "mse"]);
+  const equalize = choice(given, "equalize", ["crossLayer", "smoothQuant"]);
   const result = await quantizeStatic({
     data: learn,
+    ...(equalize && { equalize }),
     ...(method && { method }),
     nodesToExclude: excludedIn(given),
     perChannel: !flag(given, "per-tensor"),
     reduceRange: reducesRange(given),
     biasCorrection: flag(given, "bias-correction"),
+    alignInputs: flag(given, "align-inputs"),
     signal: given.signal,
     onProgress: shown.update,
   }).run(model);
