@@ -165,6 +165,9 @@ describe("quantize of a file", () => {
     expect(searched.bytes).not.toBe(nearest.bytes);
     expect(searched.bytes.length).toBe(nearest.bytes.length);
     expect((await made("--method", "entropy")).code).toBe(2);
+    const [turned, blind] = [await made("--rotate"), await made("--rounding", "gptq")];
+    expect([turned.code, blind.code]).toEqual([0, 2]);
+    expect(turned.bytes).not.toBe(nearest.bytes);
   }, 120_000);
 
   it("says which node it is that a runtime does not load", async () => {
