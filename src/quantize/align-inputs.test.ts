@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { arrays } from "../data/index.ts";
-import { float32s, type Model, readFloats, viewOf } from "../ir/index.ts";
+import type { Model } from "../ir/graph.ts";
+import { float32s, readFloats, viewOf } from "../ir/tensor.ts";
 import { compare } from "../measure/index.ts";
 import { normal, random } from "../numeric/random.ts";
 import { quantizeStatic } from "./index.ts";
