@@ -6,10 +6,10 @@ import { hashOf } from "../numeric/hash.ts";
 
 /** What a teacher answered before, by the bits of what it was asked. */
 export interface TeacherCache {
-  /** The answers to a batch: those kept, or what `compute` says where one of its examples is new. */
+  /** The answers to a batch: those kept, and what `compute` says of the rows that are new. */
   answers(
     feeds: Readonly<Record<string, TensorData>>,
-    compute: () => Promise<Readonly<Record<string, TensorData>>>,
+    compute: (rows: readonly number[]) => Promise<Readonly<Record<string, TensorData>>>,
   ): Promise<Readonly<Record<string, TensorData>>>;
   /** How many examples were computed, and how many were found. */
   readonly counts: { computed: number; found: number };
@@ -37,19 +37,18 @@ export async function openCache(teacher: string, values: readonly string[], path
     counts,
     async answers(feeds, compute) {
       const keys = keysOf(Object.values(feeds));
-      if (!keys.every((key) => rows.has(key))) {
-        const results = await compute();
-        counts.computed += keys.length;
+      const fresh = [...keys.keys()].filter((i) => !rows.has(keys[i] as string));
+      if (fresh.length > 0) {
+        const results = await compute(fresh);
         for (const value of values) shapes.set(value, (results[value] as TensorData).shape.slice(1));
-        keys.forEach((key, i) => {
+        for (const [at, i] of fresh.entries())
           rows.set(
-            key,
-            values.map((value) => rowOf(results[value] as TensorData, i)),
+            keys[i] as string,
+            values.map((value) => rowOf(results[value] as TensorData, at)),
           );
-        });
-        return results;
       }
-      counts.found += keys.length;
+      counts.computed += fresh.length;
+      counts.found += keys.length - fresh.length;
       return Object.fromEntries(
         values.map((value, k) => {
           const shape = [keys.length, ...(shapes.get(value) as readonly number[])];

@@ -69,15 +69,16 @@ export function openAnswers(model: Model, name: string, { cache: keep, ...runnin
       if (asked.size === 0) return {};
       const given = Object.fromEntries([...reads].map(([input, { feed }]) => [input, feeds[feed] as TensorData]));
       const values = [...new Set([...asked.values()].map(({ value }) => value))];
-      const compute = async () => {
-        const results = await inPieces(await session(), model, given, values);
+      const compute = async (feeds: typeof given) => {
+        const results = await inPieces(await session(), model, feeds, values);
         return Object.fromEntries(values.map((value) => [value, checked(results[value] as TensorData, name, value)]));
       };
       const memory = keep ? await kept(values) : undefined;
       counts = memory?.counts;
       if (now !== epoch) await memory?.save();
       epoch = now;
-      const results = memory === undefined ? await compute() : await memory.answers(given, compute);
+      const results =
+        memory === undefined ? await compute(given) : await memory.answers(given, (rows) => compute(only(given, rows)));
       return Object.fromEntries([...asked.values()].map(({ feed, value }) => [feed, results[value] as TensorData]));
     },
     counts: () => counts,
@@ -106,8 +107,7 @@ async function inPieces(
   const parts: Record<string, TensorData>[] = [];
   for (let at = 0; at < batch; at += own) {
     const rows = Array.from({ length: own }, (_, i) => (at + i < batch ? at + i : at));
-    const piece = Object.fromEntries(Object.entries(feeds).map(([key, feed]) => [key, rowsOf(feed, rows)]));
-    parts.push(await session.run(piece, values));
+    parts.push(await session.run(only(feeds, rows), values));
   }
   return Object.fromEntries(
     values.map((value) => [
@@ -119,6 +119,9 @@ async function inPieces(
     ]),
   );
 }
+
+const only = (feeds: Readonly<Record<string, TensorData>>, rows: readonly number[]) =>
+  Object.fromEntries(Object.entries(feeds).map(([key, feed]) => [key, rowsOf(feed, rows)]));
 
 function rowsOf({ dtype, shape, data }: TensorData, rows: readonly number[]): TensorData {
   const each = elements(shape.slice(1));
