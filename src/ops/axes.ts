@@ -162,10 +162,9 @@ const NONE: readonly SizedTerm[] = [];
 /** Each term of an operand with the size of its axis, `...` as letters of its own; the same list for the same operand. */
 export function spread(terms: readonly AxisTerm[], shape: readonly Dim[] | undefined): readonly SizedTerm[] {
   if (shape === undefined || terms.length === 0) return NONE;
-  let byShape = spreads.get(terms);
-  if (byShape === undefined) spreads.set(terms, (byShape = new WeakMap()));
-  let found = byShape.get(shape);
-  if (found === undefined) byShape.set(shape, (found = spreadOut(terms, shape)));
+  const byShape = spreads.get(terms) ?? new WeakMap<readonly Dim[], readonly SizedTerm[]>();
+  const found = byShape.get(shape) ?? spreadOut(terms, shape);
+  spreads.set(terms, byShape.set(shape, found));
   return found;
 }
 
