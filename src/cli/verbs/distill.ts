@@ -18,9 +18,9 @@ import { openData } from "../data.ts";
 import { type Opened, openModel, outputPath, save } from "../model.ts";
 import { flag, number, text, wrong } from "../options.ts";
 import type { Given, Verb } from "../verb.ts";
-import { learn, verb as train } from "./train.ts";
+import { learn, PART, verb as train } from "./train.ts";
 
-const { qat: _qat, output, ...TRAINING } = train.options;
+const { output } = train.options;
 
 /** What can be learned of a teacher without naming values, by its word on the command line. */
 const TERMS: Readonly<Record<string, (temperature: number | undefined) => Term>> = {
@@ -74,7 +74,7 @@ export const verb: Verb = {
       help: "How the teacher wants its pictures; default beside it, or guessed.",
     },
     width: { type: "string", value: "F", help: "Of a net that is named: multiplies the channels of all layers." },
-    ...TRAINING,
+    ...PART,
     output: { ...output, type: "string", help: "Where to write; default STUDENT.distilled.onnx." },
   },
   examples: [

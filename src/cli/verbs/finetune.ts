@@ -10,12 +10,12 @@ import { dim } from "../console.ts";
 import { loraOf } from "../lora.ts";
 import { choice, flag, number, onePath, text } from "../options.ts";
 import type { Verb } from "../verb.ts";
-import { learn, verb as train } from "./train.ts";
+import { learn, PART, verb as train } from "./train.ts";
 
 /** What adapters have no use for. */
-const IDLE = ["freeze", "only", "qat", "first-last", "live-batch-norm", "output"];
+const IDLE = ["freeze", "only"];
 const { output } = train.options;
-const TRAINING = Object.fromEntries(Object.entries(train.options).filter(([name]) => !IDLE.includes(name)));
+const TRAINING = Object.fromEntries(Object.entries(PART).filter(([name]) => !IDLE.includes(name)));
 
 export const verb: Verb = {
   name: "finetune",

@@ -31,15 +31,15 @@ import { RESTRUCTURING, type Restructuring, restructuring } from "../restructure
 import { answers, compared, SPARSE, sparsify } from "../sparse.ts";
 import { checkTuning, FINETUNE, tuned } from "../tuning.ts";
 import type { Given, Verb } from "../verb.ts";
-import { verb as train } from "./train.ts";
+import { PART, verb as train } from "./train.ts";
 
 /** `--size` of a file has a unit; of a picture it has none. */
 const isFileSize = (value: string | undefined): boolean => value !== undefined && /(?:b|%)\s*$/i.test(value);
 
 const { schedule } = train.options;
 /** Options of `train` that mean nothing here, or another thing. */
-const OWN = ["schedule", "patience", "qat", "first-last", "live-batch-norm", "output", "only"];
-const TUNING = Object.fromEntries(Object.entries(train.options).filter(([name]) => !OWN.includes(name)));
+const OWN = ["schedule", "patience", "only"];
+const TUNING = Object.fromEntries(Object.entries(PART).filter(([name]) => !OWN.includes(name)));
 
 /** Options that go with training alone. */
 const LEARNING = Object.keys(TUNING).filter((name) => !Object.hasOwn({ ...WRITING, ...DATA, ...RUNNING }, name));

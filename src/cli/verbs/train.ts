@@ -41,6 +41,24 @@ const CALIBRATION = 256;
 /** Examples that the statistics of normalizations are measured on after training. */
 const SETTLING = 5000;
 
+/** Options of training with rounded weights. */
+const AWARE: Verb["options"] = {
+  qat: {
+    type: "string",
+    value: QAT.join("|"),
+    help: "Train with rounded weights, and activations of 8 bits, and write the integer model; a tenth of the usual --lr, and --clip-norm 1.",
+  },
+  "first-last": {
+    type: "string",
+    value: QAT.join("|"),
+    help: "With --qat: weights of the first and the last layer, which papers keep in 8 bits (as --qat says).",
+  },
+  "live-batch-norm": {
+    type: "boolean",
+    help: "With --qat: train normalizations on each batch, fold them afterwards.",
+  },
+};
+
 export const verb: Verb = {
   name: "train",
   usage: "MODEL --data PATH [--epochs 10]",
@@ -49,20 +67,7 @@ export const verb: Verb = {
     "The backward pass and the optimizer become part of the graph; ONNX Runtime runs it. With one source of data, 80 % is learned from and the rest judges. The state is kept after every epoch and when Ctrl-C stops the training; --resume goes on from there, with the same result as if it had never stopped.",
   options: {
     ...TRAINING,
-    qat: {
-      type: "string",
-      value: QAT.join("|"),
-      help: "Train with rounded weights, and activations of 8 bits, and write the integer model; a tenth of the usual --lr, and --clip-norm 1.",
-    },
-    "first-last": {
-      type: "string",
-      value: QAT.join("|"),
-      help: "With --qat: weights of the first and the last layer, which papers keep in 8 bits (as --qat says).",
-    },
-    "live-batch-norm": {
-      type: "boolean",
-      help: "With --qat: train normalizations on each batch, fold them afterwards.",
-    },
+    ...AWARE,
     resume: { type: "boolean", help: "Go on from the checkpoint of a training that was stopped." },
     metric: { type: "string", value: "NAMES", help: "What epochs are judged by; the first decides which is best." },
     checkpoint: { type: "string", value: "PATH", help: "Where the state goes; default MODEL.checkpoint.safetensors." },
@@ -90,6 +95,11 @@ export const verb: Verb = {
   ],
   run: (given) => learn(given, { verb: "train", output: "trained.onnx", ...quantizing(given) }),
 };
+
+/** Options of a training that is part of another command, which says itself what it writes and does not round. */
+export const PART: Verb["options"] = Object.fromEntries(
+  Object.entries(verb.options).filter(([name]) => name !== "output" && !Object.hasOwn(AWARE, name)),
+);
 
 /** What `--qat` does before and after the training; nothing where it is not given. */
 function quantizing(given: Given): Pick<Way, "start" | "finish"> {
