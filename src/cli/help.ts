@@ -7,15 +7,15 @@ import { loadVerb, VERBS } from "./verbs.ts";
 export async function overview(): Promise<string> {
   const verbs = await Promise.all(Object.keys(VERBS).map(loadVerb));
   return [
-    "minnow makes neural networks small and quick: an ONNX model goes in, a smaller and",
-    "faster one that is checked to be as good comes out.",
+    "minnow makes neural networks small and quick: an ONNX model goes in, a smaller",
+    "and faster one that is checked to be as good comes out.",
     "",
     "  minnow compress model.onnx --data photos/ --max-drop 1%",
     "",
     ...table(verbs.map((verb) => [verb.name, verb.summary])),
     "",
-    "minnow COMMAND --help says more. Exit codes: 0 done, 1 the model, the data or a budget",
-    "is at fault, 2 the command line is.",
+    "minnow COMMAND --help says more. Exit codes: 0 done, 1 the model, the data or a",
+    "budget is at fault, 2 the command line is.",
   ].join("\n");
 }
 
@@ -27,7 +27,10 @@ export function commandHelp(verb: Verb): string {
     ...wrap(verb.summary, 80),
     ...(verb.detail === undefined ? [] : ["", ...wrap(verb.detail, 80)]),
     "",
-    ...verb.examples.flatMap(([command, meaning]) => [`  ${command}`, `      ${meaning}`]),
+    ...verb.examples.flatMap(([command, meaning]) => [
+      `  ${fill(command.split(/ (?=-)/), 72).join(" \\\n      ")}`,
+      ...wrap(meaning, 74).map((line) => `      ${line}`),
+    ]),
     "",
     "Options",
     ...optionLines({ ...verb.options, ...COMMON }),
@@ -46,17 +49,18 @@ function optionLines(specs: OptionSpecs): string[] {
   });
 }
 
-function wrap(text: string, width: number): string[] {
+const wrap = (text: string, width: number): string[] =>
+  text.split("\n").flatMap((paragraph) => fill(paragraph.split(" "), width));
+
+/** Words in lines of at most this width, where no word alone is longer. */
+function fill(words: readonly string[], width: number): string[] {
   const lines: string[] = [];
-  for (const paragraph of text.split("\n")) {
-    let line = "";
-    for (const word of paragraph.split(" ")) {
-      if (line !== "" && line.length + 1 + word.length > width) {
-        lines.push(line);
-        line = word;
-      } else line = line === "" ? word : `${line} ${word}`;
-    }
-    lines.push(line);
+  let line = "";
+  for (const word of words) {
+    if (line !== "" && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === "" ? word : `${line} ${word}`;
   }
-  return lines;
+  return [...lines, line];
 }
