@@ -11,7 +11,7 @@ import { matcher } from "../train/globs.ts";
 import { averagesOf, examplesOf, type MeasureData, observing } from "./activations.ts";
 import { type Distance, distanceTo } from "./output-distance.ts";
 import { prepared } from "./prepare.ts";
-import { reestimate } from "./reestimate.ts";
+import { reestimate, reestimateBehind } from "./reestimate.ts";
 import { cosine } from "./similarity.ts";
 
 /**
@@ -139,12 +139,7 @@ export async function applyBlockPlan(plan: BlockPlan, options: DropBlocksOptions
   );
   let { model } = await removeDeadCode().run(whole);
   const changes: Change[] = going.map(({ block }) => ({ what: "Took a residual block out.", at: block.name }));
-  if (options.reestimate ?? options.data !== undefined) {
-    const measured = await reestimate(model, options);
-    model = measured.model;
-    if (measured.count > 0)
-      changes.push({ what: `Measured the statistics of ${measured.count} normalizations again.`, at: "model" });
-  }
+  model = await reestimateBehind(model, options, changes);
   verify(model);
   return { model, changes };
 }

@@ -5,6 +5,7 @@ import { usesOf } from "../ir/walk.ts";
 import { axesOf, spread } from "../ops/axes.ts";
 import { ruleOf } from "../ops/index.ts";
 import { applied, inferModel } from "../ops/infer.ts";
+import type { Change } from "../passes/index.ts";
 import { averagesOf, examplesOf, type MeasureData, observing } from "./activations.ts";
 
 /** A normalization with running statistics: where they stand, and the axes they are taken over. */
@@ -49,6 +50,19 @@ export async function reestimate(model: Model, options: MeasureData): Promise<{ 
     next.setWeight(node.inputs[variance] as string, float32s([total.length], total));
   }
   return { model: { ...model, graph: next.done() }, count: found.length };
+}
+
+/** The same behind a cut: where `reestimate` asks for it, or there is data and it says nothing. What it did is put down in `changes`. */
+export async function reestimateBehind(
+  model: Model,
+  options: MeasureData & { readonly reestimate?: boolean },
+  changes: Change[],
+): Promise<Model> {
+  if (!(options.reestimate ?? options.data !== undefined)) return model;
+  const measured = await reestimate(model, options);
+  if (measured.count > 0)
+    changes.push({ what: `Measured the statistics of ${measured.count} normalizations again.`, at: "model" });
+  return measured.model;
 }
 
 function normalizations(model: Model): Normalized[] {

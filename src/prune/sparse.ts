@@ -9,7 +9,7 @@ import type { Lowest } from "./lowest.ts";
 import { boundOf, maskOf } from "./masks.ts";
 import { matricesOf, type WeightMatrix } from "./matrices.ts";
 import { prepared } from "./prepare.ts";
-import { reestimate } from "./reestimate.ts";
+import { reestimateBehind } from "./reestimate.ts";
 import { type Amount, sparseGpt } from "./sparsegpt.ts";
 
 /**
@@ -104,8 +104,7 @@ async function sparsified(given: Model, amount: Amount, options: SparsePruningOp
   const what = `Set ${Math.round(100 * share)} % of the numbers of ${matrices.length} weights to 0.`;
   const sparse = { ...d.model, graph: e.done() };
   const changes = [...base.changes, { what, at: "model" }];
-  if (!(options.reestimate ?? options.data !== undefined)) return { model: sparse, changes };
-  return { model: (await reestimate(sparse, options)).model, changes };
+  return { model: await reestimateBehind(sparse, options, changes), changes };
 }
 
 export const noMatrix = (): MinnowError =>

@@ -3,7 +3,7 @@ import type { Change, Json, Pass, PassResult } from "../passes/index.ts";
 import { cut } from "./apply.ts";
 import { planPruning } from "./plan.ts";
 import { reconstruct } from "./reconstruct.ts";
-import { reestimate } from "./reestimate.ts";
+import { reestimateBehind } from "./reestimate.ts";
 import type { Plan, StructuredPruningOptions } from "./types.ts";
 
 /**
@@ -43,12 +43,7 @@ export async function applyPlan(plan: Plan, options: StructuredPruningOptions = 
     if (fitted.weights > 0)
       changes.push({ what: `Fitted ${fitted.weights} weights to what they gave before.`, at: "model" });
   }
-  if (options.reestimate ?? options.data !== undefined) {
-    const measured = await reestimate(model, options);
-    model = measured.model;
-    if (measured.count > 0)
-      changes.push({ what: `Measured the statistics of ${measured.count} normalizations again.`, at: "model" });
-  }
+  model = await reestimateBehind(model, options, changes);
   verify(model);
   return { model, changes };
 }
