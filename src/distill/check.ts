@@ -17,7 +17,8 @@ const JUDGED = 500;
 
 /**
  * What the teachers are worth (the mean of their metrics), and which of them answer with probabilities. Throws
- * `train/teacher-nan` where an answer is no number; notes a teacher that is worse than the student is already.
+ * `train/teacher-nan` where an answer is no number; notes what they are worth, and a teacher that is worse than
+ * the student is already.
  */
 export async function judgeTeachers(
   student: Model,
@@ -55,6 +56,11 @@ export async function judgeTeachers(
   const worth = meanOf(
     found.flatMap((evaluation) => (evaluation === undefined ? [] : [evaluation.metrics as Metrics])),
   );
+  const said = shares(worth).map(([name, value]) => `${name} ${percent(value)}`);
+  if (said.length > 0)
+    note(
+      `The teacher${teachers.length > 1 ? "s are, in the mean," : " is"} at ${said.join(", ")} on ${theirs.size} examples.`,
+    );
   const before = Object.keys(worth).length === 0 ? undefined : await attempt(() => judge(student, own));
   for (const line of worse(worth, (before?.metrics ?? {}) as Metrics, "before anything is learned")) note(line);
   return [worth, await Promise.all(teachers.map(({ model }) => answersProbabilities(model, theirs)))];
@@ -80,8 +86,8 @@ export function sameClasses(student: Model, teachers: readonly Named[]): void {
 
 /** Lines for metrics by which the student is better than its teacher. */
 export function worse(teacher: Metrics, student: Metrics, when: string): string[] {
-  return Object.entries(teacher)
-    .filter(([name, value]) => name !== "loss" && (student[name] ?? -Infinity) > value)
+  return shares(teacher)
+    .filter(([name, value]) => (student[name] ?? -Infinity) > value)
     .map(
       ([name, value]) =>
         `The student is better than its teacher ${when}: ${name} ${percent(student[name] as number)} against ${percent(value)}.`,
@@ -130,5 +136,8 @@ function meanOf(all: readonly Metrics[]): Metrics {
   const names = Object.keys(all[0] ?? {});
   return Object.fromEntries(names.map((name) => [name, all.reduce((sum, m) => sum + (m[name] ?? 0), 0) / all.length]));
 }
+
+/** The metrics that are shares of 1. */
+const shares = (metrics: Metrics) => Object.entries(metrics).filter(([name]) => name !== "loss");
 
 const percent = (value: number): string => `${(100 * value).toFixed(2)} %`;

@@ -169,6 +169,7 @@ describe("distill", () => {
     expect(metrics.accuracy).toBeGreaterThan(0.8);
     expect(teacherMetrics.accuracy).toBeGreaterThan(0.85);
     expect(notes.join("\n")).toContain("kept in memory");
+    expect(notes.join("\n")).toMatch(/The teacher is at accuracy \d+\.\d\d %/);
   });
 
   it("takes probabilities for what they are, whatever computes them, and averages several teachers", async () => {
