@@ -172,11 +172,11 @@ async function* fewerBits({ costs, budget }: Situation, storage: Trial): Attempt
   }
 }
 
+/** `8/4/2 bits (4/2/1)`: how many layers are stored in how many. */
 const bitsOf = ({ plan }: Precision): string => {
   const formats = Object.values(plan);
-  return ["8", "4", "3", "2"]
+  const counts = ["8", "4", "3", "2"]
     .map((bits) => [bits, formats.filter((format) => format === `int${bits}-storage`).length] as const)
-    .filter(([, count]) => count > 0)
-    .map(([bits, count]) => `${bits} bits (${count})`)
-    .join(", ");
+    .filter(([, count]) => count > 0);
+  return `${counts.map(([bits]) => bits).join("/")} bits (${counts.map(([, count]) => count).join("/")})`;
 };

@@ -39,7 +39,7 @@ export const verb: Verb = {
   usage: "MODEL|FOLDER --to FORMAT[,FORMAT] [--data PATH]",
   summary: "Quantize a model in one way, without a search.",
   detail:
-    "int8: static, calibrated on --data, runs in integers. The others need no data. dynamic-int8, uint8, q8: activations in 8 bits by their range at every run. q4, q2, bnb4: matrices in blocks of few bits. fp16, q4f16, q2f16: 16-bit floats, for GPUs. …-storage: small in the file and float when the model is loaded, at float speed on every runtime. auto: measures these and mixtures of them on --target and --data, and takes the best that keeps the budget. A folder with onnx/model.onnx gets one file for each type, under the names Transformers.js looks for; int8 is dynamic there.",
+    "int8: static, calibrated on --data, runs in integers. The others need no data. dynamic-int8, uint8, q8: activations in 8 bits by their range at every run. q4, q2, bnb4: matrices in blocks of few bits. fp16, q4f16, q2f16: 16-bit floats, for GPUs. …-storage: small in the file and float when the model is loaded, at float speed on every runtime. auto: measures these and mixtures of them on --data, and takes the smallest that keeps the budget; with --target, of those that are fastest there. A folder with onnx/model.onnx gets one file for each type, under the names Transformers.js looks for; int8 is dynamic there.",
   options: {
     to: {
       type: "string",
@@ -72,7 +72,7 @@ export const verb: Verb = {
     ["minnow quantize model.onnx --to int8-storage", "A quarter of the download, float speed everywhere."],
     [
       "minnow quantize model.onnx --to auto --target wasm --data photos/ --max-drop 1%",
-      "The format, layer by layer, that is fastest in WebAssembly and loses at most one point.",
+      "Formats, layer by layer, that are fastest in WebAssembly and lose at most one point; of those the smallest.",
     ],
     ["minnow quantize my-model/ --to q4f16,q8", "Files that Transformers.js loads by dtype."],
   ],
