@@ -32,13 +32,8 @@ function small(channels = 8): Model {
 }
 
 function examples(model: Model, count: number, classes = 4) {
-  const [[name, feed]] = Object.entries(randomFeeds(model, { batch: count, seed: 5 })) as [
-    [string, { shape: number[]; data: Float32Array }],
-  ];
-  return arrays({
-    [name]: { dtype: "float32", shape: feed.shape, data: feed.data },
-    y: Array.from({ length: count }, (_, i) => i % classes),
-  });
+  const x = randomFeeds(model, { batch: count, seed: 5 });
+  return arrays({ x, y: Array.from({ length: count }, (_, i) => i % classes) });
 }
 
 const readied = async (model: Model) => (await prepare().run(model)).model;

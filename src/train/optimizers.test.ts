@@ -25,6 +25,7 @@ function updateModel(optimizer: Optimizer, weightDecay: number): Model {
   const model: Model = { graph, opsets, irVersion: 8, functions: [] };
   const e = edit(graph);
   const made = optimizer.update(new Emitter(e, new Map(inferModel(model)), opsets), {
+    name: "weight",
     weight: "weight",
     gradient: "gradient",
     slots: optimizer.slots,
