@@ -38,6 +38,8 @@ export default defineConfig({
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["test/browser/**"],
     pool: "forks",
+    // The default leaves one core idle, which is half of a machine with two.
+    maxWorkers: "100%",
     testTimeout: 120_000,
   },
 });
