@@ -190,3 +190,23 @@ function roundRows(
     round(at + full, at + width, width - full, row * blocks + blocks - 1, 1);
   }
 }
+
+/** Rounds every block by itself. */
+export function roundBlocks(
+  weights: Float32Array,
+  { rows, columns, blocks, levels, scales, zeroPoints }: RoundedMatrix,
+  grid: Grid,
+  rounding: Rounding,
+): void {
+  for (let row = 0; row < rows; row++)
+    for (let block = 0; block < blocks; block++) {
+      const from = row * columns + block * grid.blockSize;
+      const to = row * columns + Math.min(columns, (block + 1) * grid.blockSize);
+      const at = row * blocks + block;
+      rounding(weights.subarray(from, to), to - from, grid, {
+        levels: levels.subarray(from, to),
+        scales: scales.subarray(at, at + 1),
+        zeroPoints: zeroPoints.subarray(at, at + 1),
+      });
+    }
+}

@@ -6,6 +6,7 @@ import { edit } from "../ir/edit.ts";
 import type { Model, Node } from "../ir/graph.ts";
 import { float32s, type TensorData } from "../ir/tensor.ts";
 import { titleOf } from "../ir/walk.ts";
+import { ruleOf } from "../ops/index.ts";
 import type { Pass, PassResult } from "../passes/index.ts";
 import { merged } from "../passes/pass.ts";
 import { openSession } from "../runtime/index.ts";
@@ -45,9 +46,10 @@ async function updated(
   model: Model,
   { data, augment, pixels, batch = 64, threads, signal }: UpdateBatchNormOptions,
 ): Promise<PassResult> {
-  const nodes = model.graph.nodes.filter(
-    (node) => node.op === "BatchNormalization" && node.inputs.slice(3).every((name) => model.graph.weights.has(name)),
-  );
+  const nodes = model.graph.nodes.filter((node) => {
+    const statistics = ruleOf(node)?.statistics;
+    return statistics?.every((input) => model.graph.weights.has(node.inputs[input] as string));
+  });
   if (nodes.length === 0) return { model, changes: [] };
   const meters = nodes.map((node, i) => ({ node, mean: `minnow.mean.${i}`, variance: `minnow.variance.${i}` }));
   const session = await openSession(inTraining(model, meters), threads === undefined ? {} : { threads });

@@ -1,5 +1,5 @@
 import type { Grid, RoundedMatrix, Rounding } from "../blocks.ts";
-import { roomFor } from "../blocks.ts";
+import { roomFor, roundBlocks } from "../blocks.ts";
 
 /** Options of {@link adaRound}. */
 export interface AdaRoundOptions {
@@ -35,29 +35,10 @@ export function adaRound(
 ): RoundedMatrix {
   const blocks = Math.ceil(columns / grid.blockSize);
   const rounded = { ...roomFor(rows * blocks, 0), levels: new Uint8Array(rows * columns), rows, columns, blocks };
-  for (let row = 0; row < rows; row++) roundRow(weights, rounded, row, grid, rounding);
+  roundBlocks(weights, rounded, grid, rounding);
   for (let row = 0; row < rows; row += TOGETHER)
     learn(weights, rounded, row, Math.min(rows, row + TOGETHER), hessian, grid, steps);
   return rounded;
-}
-
-function roundRow(
-  weights: Float32Array,
-  { columns, blocks, levels, scales, zeroPoints }: RoundedMatrix,
-  row: number,
-  grid: Grid,
-  rounding: Rounding,
-): void {
-  for (let block = 0; block < blocks; block++) {
-    const from = row * columns + block * grid.blockSize;
-    const to = row * columns + Math.min(columns, (block + 1) * grid.blockSize);
-    const at = row * blocks + block;
-    rounding(weights.slice(from, to), to - from, grid, {
-      levels: levels.subarray(from, to),
-      scales: scales.subarray(at, at + 1),
-      zeroPoints: zeroPoints.subarray(at, at + 1),
-    });
-  }
 }
 
 /** Rows while they are learned, all their numbers one after the other. */

@@ -1,5 +1,5 @@
 import { inverseFactor, solveDefinite } from "../../numeric/cholesky.ts";
-import { type Grid, type RoundedMatrix, type Rounding, roomFor } from "../blocks.ts";
+import { type Grid, type RoundedMatrix, type Rounding, roomFor, roundBlocks } from "../blocks.ts";
 
 /** Options of {@link gptq}. */
 export interface GptqOptions {
@@ -92,26 +92,6 @@ function solveHeld(products: Float64Array, targets: Float64Array, scales: Float3
       if (!(held < mean)) throw error;
     }
   }
-}
-
-/** Rounds every block by itself. */
-function roundBlocks(
-  weights: Float32Array,
-  { rows, columns, blocks, levels, scales, zeroPoints }: RoundedMatrix,
-  grid: Grid,
-  rounding: Rounding,
-): void {
-  for (let row = 0; row < rows; row++)
-    for (let block = 0; block < blocks; block++) {
-      const from = row * columns + block * grid.blockSize;
-      const to = row * columns + Math.min(columns, (block + 1) * grid.blockSize);
-      const at = row * blocks + block;
-      rounding(weights.subarray(from, to), to - from, grid, {
-        levels: levels.subarray(from, to),
-        scales: scales.subarray(at, at + 1),
-        zeroPoints: zeroPoints.subarray(at, at + 1),
-      });
-    }
 }
 
 function byDiagonal(hessian: Float64Array, n: number): Int32Array {
