@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -68,7 +68,7 @@ describe("arrays", () => {
 
 describe("an npz file", () => {
   it("of x and y is a dataset", async () => {
-    const data = await npzDataset(await openPath(golden("stored.npz")), {
+    const data = await npzDataset(golden("stored.npz"), {
       preprocess: { size: [5, 4], preset: "raw" },
     });
     expect([data.size, data.labels]).toEqual([6, [0, 1, 2, 0, 1, 2]]);
@@ -82,7 +82,7 @@ describe("an npz file", () => {
     expect([data.size, how]).toEqual([6, "6 examples: train 4, test 2"]);
     expect(parts.get("test")?.labels).toEqual([1, 2]);
     expect(await parts.get("test")?.at(0)).toEqual(await data.at(4));
-    await expect(npzDataset(await openPath(golden("compressed.npz")), { split: "val" })).rejects.toThrow(
+    await expect(npzDataset(await readFile(golden("compressed.npz")), { split: "val" })).rejects.toThrow(
       "There are train, test.",
     );
   });
@@ -107,7 +107,7 @@ describe("MNIST's idx files", () => {
 
   it("may come without labels", async () => {
     const images = Uint8Array.of(0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 4, ...new Array<number>(16).fill(9));
-    expect((await idxDataset(bytesSource(images), undefined)).labels).toBeUndefined();
+    expect((await idxDataset(images, undefined)).labels).toBeUndefined();
   });
 });
 

@@ -3,6 +3,7 @@ import { readIdx } from "../files/idx.ts";
 import type { RawImage } from "../files/image.ts";
 import { readNpz } from "../files/npz.ts";
 import type { FileArray, NumberType } from "../files/numbers.ts";
+import { type Openable, sourceOf } from "../files/open.ts";
 import type { Source } from "../files/source.ts";
 import { BITS } from "../ir/dtype.ts";
 import { type TensorData, viewOf } from "../ir/tensor.ts";
@@ -129,19 +130,26 @@ export async function openNpz(source: Source, options: ArrayOptions = {}): Promi
   return { data, parts: new Map(), how: `${data.size} examples${labels === undefined ? ", without labels" : ""}` };
 }
 
-/** As {@link openNpz}; one of its parts where `split` says so. */
-export async function npzDataset(source: Source, options: ArrayOptions & { split?: string } = {}): Promise<Dataset> {
+/**
+ * As {@link openNpz}, of a path (Node), a URL, a File or bytes; one of its parts where `split` says so.
+ *
+ * @example
+ * const test = await npzDataset("pneumoniamnist.npz", { split: "test", preprocess: "unit" });
+ */
+export async function npzDataset(from: Openable, options: ArrayOptions & { split?: string } = {}): Promise<Dataset> {
+  const source = await sourceOf(from);
   const { data, parts } = await openNpz(source, options);
   return options.split === undefined ? data : partOf(parts, options.split, source.name);
 }
 
-/** MNIST's idx files, gzipped or not: the pictures and, where given, their classes. */
+/** MNIST's idx files, gzipped or not: the pictures and, where given, their classes. Each is a path (Node), a URL, a File or bytes. */
 export async function idxDataset(
-  images: Source,
-  labels: Source | undefined,
+  images: Openable,
+  labels: Openable | undefined,
   options: ArrayOptions = {},
 ): Promise<Dataset> {
-  return (await openIdx([{ name: "all", images, labels }], options)).data;
+  const pair = { images: await sourceOf(images), labels: labels === undefined ? undefined : await sourceOf(labels) };
+  return (await openIdx([{ name: "all", ...pair }], options)).data;
 }
 
 /** As {@link idxDataset}, of several pairs of files, each a part. */

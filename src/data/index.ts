@@ -1,3 +1,4 @@
+export { readWav, type Sound } from "../files/wav.ts";
 export { type ArrayOptions, arrays, idxDataset, npzDataset } from "./arrays.ts";
 export {
   describeFeatures,

@@ -16,3 +16,4 @@ export type { Inspection } from "./inspection.ts";
 export { type Estimate, pairedDifference } from "./interval.ts";
 export { accuracyByClass, agreement, type Judgement, METRICS, type MetricName } from "./metrics.ts";
 export { type Size, sizeOf } from "./size.ts";
+export { atThreshold, thresholdFor } from "./threshold.ts";
