@@ -4,7 +4,7 @@
  *
  *     npm run build
  *     node bench/prune/cifar10.mjs NET.onnx TRAIN_FOLDER TEST_FOLDER --macs 50% --epochs 4 [--teacher TUNED.onnx] [--score hessian]
- *       [--global] [--schedule linear:3] [--regularize group-lasso] [--output OUT.onnx]
+ *       [--global] [--ignored 'bn1.weight,layer*.bn2.weight'] [--round-to 8] [--schedule linear:3] [--regularize group-lasso] [--output OUT.onnx]
  *
  * Batches of 64, SGD with Nesterov's momentum of 0.9, a cosine from --lr, weight decay 5e-4, flips and shifted crops. The last
  * epoch counts. Continues from its checkpoint; writes its row into bench/results/pruning-cifar10.json.
@@ -29,20 +29,29 @@ const { values: given, positionals } = parseArgs({
     teacher: { type: "string" },
     score: { type: "string", default: "hessian" },
     global: { type: "boolean", default: false },
+    ignored: { type: "string" },
+    "round-to": { type: "string", default: "1" },
     schedule: { type: "string", default: "one-shot" },
     regularize: { type: "string" },
     output: { type: "string" },
   },
 });
 const [path, learn, test] = positionals;
-const { macs, score, schedule, regularize, global } = given;
+const { macs, score, schedule, regularize, global, ignored } = given;
 const [net, epochs, lr] = [basename(path).replace(/_cifar10\.onnx$/, ""), Number(given.epochs), Number(given.lr)];
 const isBaseline = macs === "100%";
 const preprocess = { preprocess: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], size: 32 } };
 const { data } = await openDataset(learn, preprocess);
 const { data: judged } = await openDataset(test, preprocess);
 const whole = await load(path);
-const cut = isBaseline ? [] : [`${score}${global ? " global" : ""}`, schedule, ...(regularize ? [regularize] : [])];
+const cut = isBaseline
+  ? []
+  : [
+      `${score}${global ? " global" : ""}`,
+      ...(ignored ? [`${ignored} left`] : []),
+      schedule,
+      ...(regularize ? [regularize] : []),
+    ];
 const run = ["minnow", net, macs, ...cut, ...(given.teacher ? ["distilled"] : []), `${epochs} epochs from ${lr}`].join(
   ", ",
 );
@@ -75,7 +84,8 @@ const result = isBaseline
       score,
       globalPruning: global,
       maxPruningRatio: 0.8,
-      roundTo: 1,
+      roundTo: Number(given["round-to"]),
+      ...(ignored && { ignoredLayers: ignored.split(",") }),
       batch: score === "hessian" ? 8 : 64,
       schedule: scheduleNamed(schedule),
       ...(regularize && { regularize: { method: regularize } }),

@@ -3,7 +3,7 @@ import type { Model } from "../ir/graph.ts";
 import { nearestNames } from "../numeric/nearest.ts";
 import { defaultRuntime, type Runtime } from "../runtime/index.ts";
 import { matcher } from "../train/globs.ts";
-import { sizeOf } from "./axis.ts";
+import { sizeOf, type Var } from "./axis.ts";
 import { costAfter } from "./cost.ts";
 import { type Derivation, derive } from "./derive.ts";
 import { type FrozenAxis, floatWeights, type Group, type Groups, groupsOf } from "./groups.ts";
@@ -26,7 +26,8 @@ export function roundToFor(runtime: Runtime): number {
 }
 
 /**
- * Decides what to cut, and says what that does; nothing is cut yet. The cut is the smallest that meets every target.
+ * Decides what to cut, and says what that does; nothing is cut yet. The cut is the smallest that meets every target:
+ * what rounding takes beyond it is given back ({@link restored}).
  * Throws a MinnowError `prune/nothing` where no group is left to cut, with the reasons, `prune/unreachable` where the
  * targets are below what cutting can reach, with what it can, and `prune/option` for options that make no sense.
  *
@@ -49,7 +50,9 @@ export async function planPruning(model: Model, options: StructuredPruningOption
   const scores = await scoresOf(derivation, wanted, options);
   const cost = costAfter(derivation);
   const select = selection(derivation, wanted, scores, { ...options, roundTo });
-  const masks = await search({ derivation, select, cost, options, roundTo });
+  const values = new Map(wanted.map((group) => [group.variable, scores.get(group)]));
+  const worth = (group: Var, index: number) => values.get(group)?.[index] ?? 0;
+  const masks = await search({ derivation, select, cost, options, roundTo, worth });
   if (masks.size === 0) throw noCut(wanted, roundTo, options);
   const total = wanted.reduce((sum, { size }) => sum + size, 0);
   const groups = wanted.map((group) => ({

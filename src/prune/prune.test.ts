@@ -185,6 +185,26 @@ describe("plans", () => {
     expect(plan.groups.map(({ kept }) => kept)).toEqual([12, 4]);
   });
 
+  it("give back what rounding took beyond the target", async () => {
+    const net = new Net(18, { x: ["N", 16, 8, 8] });
+    let x = "x";
+    for (let i = 0; i < 6; i++) x = net.one("Relu", [net.conv(x, 16, 16, [3, 3])]);
+    const model = net.model(net.linear(net.one("Flatten", [net.one("GlobalAveragePool", [x])]), 16, 4));
+    for (const share of [0.8, 0.65, 0.5]) {
+      const { before, after, groups, masks, derivation } = await planPruning(model, {
+        macs: `${100 * share}%`,
+        roundTo: 8,
+      });
+      expect(after.macs).toBeLessThanOrEqual(share * before.macs);
+      const cost = costAfter(derivation);
+      for (const { group, kept } of groups) {
+        const others = new Map([...masks].filter(([own]) => own !== group.variable));
+        if (kept < group.size)
+          expect(cost(others).macs, `${share}, ${group.name}`).toBeGreaterThan(share * before.macs);
+      }
+    }
+  });
+
   it("are within the size asked for, in bytes of the file", async () => {
     const model = unet(18);
     const size = Math.round(0.6 * (await toBytes((await prepare().run(model)).model)).byteLength);

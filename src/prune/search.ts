@@ -4,6 +4,7 @@ import { cut } from "./apply.ts";
 import type { Masks } from "./axis.ts";
 import type { CostAfter, PrunedCost } from "./cost.ts";
 import type { Derivation } from "./derive.ts";
+import { restored, type Worth } from "./restore.ts";
 import type { Selection } from "./select.ts";
 import type { StructuredPruningOptions, Target } from "./types.ts";
 
@@ -29,10 +30,14 @@ interface Search {
   readonly cost: CostAfter;
   readonly options: StructuredPruningOptions;
   readonly roundTo: number;
+  readonly worth: Worth;
 }
 
+/** Steps of a bisection. */
+const STEPS = 20;
+
 /** The smallest cut that meets every target. */
-export async function search({ derivation, select, cost, options, roundTo }: Search): Promise<Masks> {
+export async function search({ derivation, select, cost, options, roundTo, worth }: Search): Promise<Masks> {
   const { pruningRatio, latency } = options;
   const targets = TARGETS.filter((name) => options[name] !== undefined);
   if (targets.length === 0) return select(pruningRatio ?? 0.5);
@@ -48,14 +53,15 @@ export async function search({ derivation, select, cost, options, roundTo }: Sea
     const target = options[name];
     return target === undefined ? [] : [{ name, limit: limitOf(target, whole[name], name) }];
   });
-  const meets = (share: number): boolean => {
-    const after = figures(cost(select(share)));
-    return counted.every(({ name, limit }) => after[name] <= limit);
+  const left = (masks: Masks): number => {
+    const after = figures(cost(masks));
+    return Math.max(0, ...counted.map(({ name, limit }) => after[name] / limit));
   };
-  if (!meets(1)) throw unreachable(figures(cost(select(1))), counted, roundTo);
-  let share = await least(0, 20, async (at) => meets(at));
-  if (latency !== undefined) share = await byLatency(derivation, select, share, options, roundTo);
-  return select(share);
+  const meets = (masks: Masks): boolean => left(masks) <= 1;
+  if (!meets(select(1))) throw unreachable(figures(cost(select(1))), counted, roundTo);
+  const share = await least(0, STEPS, async (at) => meets(select(at)));
+  if (latency !== undefined) return select(await byLatency(derivation, select, share, options, roundTo));
+  return restored(select(share), select(Math.max(0, share - 2 ** -STEPS)), { worth, cost: left, meets });
 }
 
 /** The least share in [from, 1] that is enough, to within (1 − from) / 2^steps; 1 is. */
