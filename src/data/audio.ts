@@ -107,9 +107,9 @@ export function soundFeatures(sound: Sound, features: Features): TensorData {
   const ahead = channel ? [1] : [];
   if (kind === "wave") return { dtype: "float32", shape: [...ahead, length], data: wave };
   const data = melSpectrogram(wave, features).subarray(0, frames * mels);
-  for (const [i, power] of data.entries()) data[i] = Math.log(power + FLOOR);
+  for (let i = 0; i < data.length; i++) data[i] = Math.log((data[i] as number) + FLOOR);
   const { mean, std } = scaling ?? spreadOf(data);
-  for (const [i, value] of data.entries()) data[i] = (value - mean) / std;
+  for (let i = 0; i < data.length; i++) data[i] = ((data[i] as number) - mean) / std;
   return { dtype: "float32", shape: [...ahead, frames, mels], data };
 }
 

@@ -22,21 +22,19 @@ export const framesIn = (length: number, { window, hop }: Pick<MelOptions, "wind
  */
 export function melSpectrogram(samples: Float32Array, options: MelOptions): Float32Array {
   const { window, hop, mels } = options;
+  const { size, fft, hann, filters } = toolsFor(options);
   const frames = framesIn(samples.length, options);
-  const size = Math.max(2, 2 ** Math.ceil(Math.log2(window)));
-  const fft = new FFT(size);
-  const filters = melFilters(size, options);
   const [input, spectrum] = [new Array<number>(size).fill(0), fft.createComplexArray() as number[]];
-  const hann = Float64Array.from({ length: window }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / window));
   const out = new Float32Array(frames * mels);
   for (let frame = 0; frame < frames; frame++) {
     for (let i = 0; i < window; i++) input[i] = (samples[frame * hop + i] as number) * (hann[i] as number);
     fft.realTransform(spectrum, input);
-    for (const [mel, { first, weights }] of filters.entries()) {
+    for (let mel = 0; mel < mels; mel++) {
+      const { first, weights } = filters[mel] as Filter;
       let sum = 0;
-      for (const [i, weight] of weights.entries()) {
+      for (let i = 0; i < weights.length; i++) {
         const [re, im] = [spectrum[2 * (first + i)] as number, spectrum[2 * (first + i) + 1] as number];
-        sum += weight * (re * re + im * im);
+        sum += (weights[i] as number) * (re * re + im * im);
       }
       out[frame * mels + mel] = sum;
     }
@@ -44,10 +42,31 @@ export function melSpectrogram(samples: Float32Array, options: MelOptions): Floa
   return out;
 }
 
+/** What all sounds of one kind share. */
+interface Tools {
+  readonly size: number;
+  readonly fft: FFT;
+  readonly hann: Float64Array;
+  readonly filters: readonly Filter[];
+}
+
+let [lastKey, lastTools]: [string?, Tools?] = [];
+
+/** The tools for these options; those of the last call are kept, since a dataset or a stream asks for the same ones each time. */
+function toolsFor({ sampleRate, window, mels }: MelOptions): Tools {
+  const key = `${sampleRate} ${window} ${mels}`;
+  if (lastTools !== undefined && lastKey === key) return lastTools;
+  const size = Math.max(2, 2 ** Math.ceil(Math.log2(window)));
+  const hann = Float64Array.from({ length: window }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / window));
+  const tools = { size, fft: new FFT(size), hann, filters: melFilters(size, sampleRate, mels) };
+  [lastKey, lastTools] = [key, tools];
+  return tools;
+}
+
 interface Filter {
   /** The first frequency it lets through. */
   readonly first: number;
-  readonly weights: readonly number[];
+  readonly weights: Float64Array;
 }
 
 /** mel(f) = 2595 · log10(1 + f / 700), as in HTK. */
@@ -55,7 +74,7 @@ const toMel = (hertz: number): number => 2595 * Math.log10(1 + hertz / 700);
 const toHertz = (mel: number): number => 700 * (10 ** (mel / 2595) - 1);
 
 /** Triangles over the frequencies 0 … rate / 2, their corners evenly spaced in mel, each 1 at its middle. */
-function melFilters(size: number, { sampleRate, mels }: MelOptions): Filter[] {
+function melFilters(size: number, sampleRate: number, mels: number): Filter[] {
   const top = toMel(sampleRate / 2);
   const corners = Array.from({ length: mels + 2 }, (_, i) => toHertz((top * i) / (mels + 1)));
   return Array.from({ length: mels }, (_, mel) => {
@@ -65,6 +84,6 @@ function melFilters(size: number, { sampleRate, mels }: MelOptions): Filter[] {
       return Math.min((hertz - left) / (middle - left), (right - hertz) / (right - middle));
     };
     const inside = Array.from({ length: size / 2 + 1 }, (_, bin) => bin).filter((bin) => height(bin) > 0);
-    return { first: inside[0] ?? 0, weights: inside.map(height) };
+    return { first: inside[0] ?? 0, weights: Float64Array.from(inside, height) };
   });
 }

@@ -1,0 +1,81 @@
+import { readFile } from "node:fs/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+// @ts-expect-error plain JavaScript without types
+import * as ears from "../../examples/spoken-commands/listen.mjs";
+// @ts-expect-error plain JavaScript without types
+import * as sounds from "../../examples/spoken-commands/sounds.mjs";
+// @ts-expect-error plain JavaScript without types
+import { wavOf } from "../../examples/spoken-commands/wav.mjs";
+import { readWav } from "../../src/data/index.ts";
+import { evaluate, load, openSession } from "../../src/index.ts";
+import { type Made, quickly } from "./run.ts";
+
+let made: Made;
+beforeAll(async () => {
+  made = await quickly("spoken-commands");
+}, 60_000);
+afterAll(() => made?.remove());
+
+describe("the example of spoken commands", () => {
+  it("says that its sounds are stand-ins, and prints a row for each net", () => {
+    expect(made.printed).toContain("gliding tones stand in for them");
+    expect(made.rows.map(({ name }) => name)).toEqual(["teacher", "student alone", "student", "student int8"]);
+    for (const { name, parameters } of made.rows) {
+      expect(made.printed).toContain(`| ${name} `);
+      expect(parameters).toBeGreaterThan(1000);
+    }
+  });
+
+  it("tells of each file what evaluating it says", async () => {
+    const heldOut = sounds.standIns(8).filter(({ take }: { take: number }) => take < 2);
+    const test = sounds.windows(heldOut, { versions: 1, seed: 1 });
+    for (const { file, figures } of made.rows)
+      expect((await evaluate(await load(made.at(file)), test)).metrics.accuracy).toBe(figures.accuracy);
+    expect(made.rows.at(-1)?.figures.accuracy).toBeGreaterThan(0.6);
+  });
+
+  it("makes a net in 8 bits that hears words in a stream where they are, however the stream is cut", async () => {
+    const { channels, sampleRate } = readWav(new Uint8Array(await readFile(made.at("example.wav"))));
+    expect(sampleRate).toBe(sounds.RATE);
+    const samples = channels[0] as Float32Array;
+    const session = await openSession(made.at("student-int8.onnx"));
+    const whole = await ears.listener(session).hear(samples);
+    const cut = ears.listener(session);
+    const pieces: unknown[] = [];
+    for (let i = 0; i < samples.length; i += 997) pieces.push(...(await cut.hear(samples.subarray(i, i + 997))));
+    await session.close();
+    expect(whole.length).toBeGreaterThan(3);
+    expect(pieces).toEqual(whole);
+    // The words of the example are zero to nine, in this order.
+    const order = whole.map(({ word }: { word: string }) => sounds.WORDS.indexOf(word));
+    expect(order.filter((word: number, i: number) => i === 0 || word > order[i - 1]).length).toBeGreaterThan(
+      order.length / 2,
+    );
+  });
+});
+
+describe("a stream", () => {
+  it("is judged by what was said when", () => {
+    const said = [
+      { word: "one", from: 1, to: 1.5 },
+      { word: "two", from: 3, to: 3.5 },
+    ];
+    const heard = [
+      { word: "one", at: 1.2 },
+      { word: "two", at: 9 },
+    ];
+    expect(ears.judged(heard, said)).toEqual({ found: 0.5, wrong: 1 });
+  });
+
+  it("written as a .wav file is what it was, to half a level of 16 bits", () => {
+    const { samples } = sounds.stream(sounds.standIns(1), { seed: 3 });
+    const { channels, sampleRate } = readWav(wavOf(samples, sounds.RATE));
+    expect(sampleRate).toBe(8000);
+    expect(channels[0]?.length).toBe(samples.length);
+    const furthest = samples.reduce(
+      (most: number, x: number, i: number) => Math.max(most, Math.abs((channels[0]?.[i] as number) - x)),
+      0,
+    );
+    expect(furthest).toBeLessThan(2 ** -15);
+  });
+});
