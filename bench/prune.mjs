@@ -37,7 +37,7 @@ async function filled(name) {
 for (const name of nets) {
   const model = await filled(name);
   const made = [];
-  for (const roundTo of [1, 8, 16]) {
+  for (const roundTo of [1, 8, 16, 32]) {
     const plan = await planPruning(model, { macs: "50%", roundTo, score: "l2" });
     const { model: small } = await applyPlan(plan);
     made.push({ roundTo, macs: plan.after.macs / plan.before.macs, model: (await optimize().run(small)).model });

@@ -3,7 +3,7 @@
  * PyTorch with Torch-Pruning. The baseline, `--macs 100%`, is the same tuning of the whole net, since JPEG training data shifts it.
  *
  *     npm run build
- *     node bench/prune/cifar10.mjs NET.onnx TRAIN_FOLDER TEST_FOLDER --macs 50% --epochs 4 [--teacher TUNED.onnx] [--score hessian]
+ *     node bench/prune/cifar10.mjs NET.onnx TRAIN_FOLDER TEST_FOLDER --macs 50% --epochs 4 [--teacher TUNED.onnx] [--mixup 1] [--score hessian]
  *       [--global] [--ignored 'bn1.weight,layer*.bn2.weight'] [--round-to 8] [--schedule linear:3] [--regularize group-lasso] [--output OUT.onnx]
  *
  * Batches of 64, SGD with Nesterov's momentum of 0.9, a cosine from --lr, weight decay 5e-4, flips and shifted crops. The last
@@ -27,6 +27,7 @@ const { values: given, positionals } = parseArgs({
     epochs: { type: "string", default: "4" },
     lr: { type: "string", default: "0.02" },
     teacher: { type: "string" },
+    mixup: { type: "string" },
     score: { type: "string", default: "hessian" },
     global: { type: "boolean", default: false },
     ignored: { type: "string" },
@@ -52,9 +53,15 @@ const cut = isBaseline
       schedule,
       ...(regularize ? [regularize] : []),
     ];
-const run = ["minnow", net, macs, ...cut, ...(given.teacher ? ["distilled"] : []), `${epochs} epochs from ${lr}`].join(
-  ", ",
-);
+const run = [
+  "minnow",
+  net,
+  macs,
+  ...cut,
+  ...(given.teacher ? ["distilled"] : []),
+  ...(given.mixup ? [`mixup ${given.mixup}`] : []),
+  `${epochs} epochs from ${lr}`,
+].join(", ");
 const checkpoint = join(tmpdir(), `${run.replaceAll(/[^\w.-]+/g, "_")}.safetensors`);
 
 const start = performance.now();
@@ -67,7 +74,7 @@ const finetune = {
   optimizer: sgd({ momentum: 0.9, nesterov: true }),
   schedule: cosine(lr),
   weightDecay: 5e-4,
-  augment: { flip: true, crop: 4 },
+  augment: { flip: true, crop: 4, ...(given.mixup && { mixup: Number(given.mixup) }) },
   onEpoch: ({ epoch, loss, samplesPerSecond }) =>
     console.log(`${epoch}: loss ${loss.toFixed(4)}, ${samplesPerSecond.toFixed(0)} images/s`),
 };
