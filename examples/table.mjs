@@ -4,9 +4,10 @@ import { benchmark, costOf, load, randomFeeds, sizeOf } from "minnow";
 /**
  * What models cost, measured: for each row `{ name, file, figures }` its bytes, bytes after brotli, parameters, multiply-adds of one
  * example and milliseconds of one run (the median, one thread). Models with the same inputs are timed in turns. `figures` say how good
- * it is: numbers are shares from 0 to 1, text is shown as it is. `feeds` are inputs to time with; default random ones.
+ * it is: numbers are shares from 0 to 1, text is shown as it is. `feeds` are inputs to time with; default random ones. Without
+ * `brotli`, which takes seconds a megabyte, that is left out.
  */
-export async function measured(rows, { feeds, seconds = 1 } = {}) {
+export async function measured(rows, { feeds, seconds = 1, brotli = true } = {}) {
   const models = await Promise.all(rows.map(({ file }) => load(file)));
   const given = models.map((model) => feeds ?? randomFeeds(model));
   const shapes = given.map((one) => JSON.stringify(Object.entries(one).map(([name, { shape }]) => [name, shape])));
@@ -22,14 +23,22 @@ export async function measured(rows, { feeds, seconds = 1 } = {}) {
   }
   return Promise.all(
     rows.map(async ({ name, file, figures }, i) => {
-      const { bytes, brotliBytes } = await sizeOf(models[i], { brotli: true });
-      const { parameters, macs } = costOf(models[i]);
+      const { bytes, brotliBytes } = await sizeOf(models[i], { brotli });
+      const { parameters, macs } = costOf(models[i], sizesIn(models[i], given[i]));
       return { name, file: basename(file), bytes, brotliBytes, parameters, macs, ms: times.get(i), figures };
     }),
   );
 }
 
-const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, " ");
+/** What the sizes that a model leaves open are in these feeds. */
+const sizesIn = ({ graph }, feeds) =>
+  Object.fromEntries(
+    graph.inputs.flatMap(({ name, type }) =>
+      type.shape.flatMap((dim, axis) => (typeof dim === "string" ? [[dim, feeds[name].shape[axis]]] : [])),
+    ),
+  );
+
+const grouped = (n) => String(n ?? "–").replace(/\B(?=(\d{3})+$)/g, " ");
 const shown = (figure) => (typeof figure === "number" ? `${(100 * figure).toFixed(2)} %` : String(figure ?? ""));
 
 /** Measured rows as an aligned table in Markdown. */

@@ -5,7 +5,7 @@ import { brotliCompressSync, constants } from "node:zlib";
 import { expect, it } from "vitest";
 // @ts-expect-error plain JavaScript without types
 import { measured, table } from "../../examples/table.mjs";
-import { create, quantizeStatic, randomExamples, save, toBytes } from "../../src/index.ts";
+import { costOf, create, quantizeStatic, randomExamples, randomFeeds, save, toBytes } from "../../src/index.ts";
 
 it("the table of the examples tells what the files weigh and cost, figures as shares", async () => {
   const folder = await mkdtemp(join(tmpdir(), "minnow-table-"));
@@ -34,6 +34,27 @@ it("the table of the examples tells what the files weigh and cost, figures as sh
     expect(lines[0]).toContain("98.77 %");
     expect(lines[1]).toMatch(/100\.00 % \| 3 of 3 \|$/);
     expect(new Set([head, rule, ...lines].map((line) => line?.length)).size).toBe(1);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+it("the table counts the multiply-adds of what was timed, where a model leaves sizes open", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "minnow-table-"));
+  try {
+    const net = create("bert_tiny", { classes: 2, vocabulary: 40, layers: 1, dimension: 16, heads: 2, inner: 16 });
+    const file = join(folder, "net.onnx");
+    await save(net, file);
+    const feeds = Object.fromEntries(
+      Object.keys(randomFeeds(net)).map((name) => [
+        name,
+        { dtype: "int64", shape: [1, 24], data: new BigInt64Array(24) },
+      ]),
+    );
+    const [row] = await measured([{ name: "net", file, figures: {} }], { feeds, seconds: 0.02, brotli: false });
+    expect(row.macs).toBe(costOf(net, { T: 24 }).macs);
+    expect(row.macs).toBeLessThan(costOf(net).macs);
+    expect(table([row])).toMatch(/\| +– \|/);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
