@@ -33,7 +33,7 @@ import { CLASSES, PICTURES, SIDE, standIns } from "./pictures.mjs";
 export async function division(path) {
   const part = (name, count, seed) =>
     path === undefined ? standIns(count, seed) : npzDataset(path, { ...PICTURES, split: name });
-  return { learn: await part("train", 64, 1), validation: await part("val", 32, 2), test: await part("test", 32, 3) };
+  return { learn: await part("train", 160, 1), validation: await part("val", 32, 2), test: await part("test", 32, 3) };
 }
 
 /** A ResNet-20, and the widest ResNet-8 with at most a tenth of its parameters. */
@@ -53,7 +53,7 @@ export function nets({ quick, seed }) {
 export const learning = (name, learn, { quick, seed }, { epochs, rate }) => ({
   data: learn,
   seed,
-  epochs: quick ? 1 : epochs,
+  epochs: quick ? 4 : epochs,
   batch: quick ? 16 : 64,
   schedule: warmUp(cosine(rate), { epochs: 0.5 }),
   weightDecay: 1e-3,
@@ -63,7 +63,7 @@ export const learning = (name, learn, { quick, seed }, { epochs, rate }) => ({
 });
 
 export const [TEACHER, STUDENT] = [
-  { epochs: 8, rate: 0.05 },
+  { epochs: 6, rate: 0.05 },
   { epochs: 16, rate: 0.05 },
 ];
 
@@ -119,7 +119,7 @@ await start(import.meta.url, WHERE, async ({ data, out, ...how }) => {
   });
 
   // Eight bits, calibrated on some of what was learned from.
-  const [some] = split(learn, how.quick ? 16 : 300);
+  const [some] = split(learn, how.quick ? 60 : 300);
   const { model: int8 } = await quantizeStatic({ data: some, biasCorrection: true }).run(taught);
   const { agreement } = await compare(taught, int8, test);
   console.log(`\nIn 8 bits it answers as before on ${(100 * agreement).toFixed(1)} % of the pictures.`);
