@@ -84,7 +84,7 @@ at("answer").ondrop = asked(async (event) => {
 
 await asked(async () => {
   about = await (await made("about.json")).json();
-  const bytes = new Uint8Array(await (await made("student-int8.onnx")).arrayBuffer());
+  const bytes = new Uint8Array(await (await made("lungs.onnx")).arrayBuffer());
   session = await openSession(bytes, { runtime: "wasm" });
   await marginOf(new Float32Array(SIDE * SIDE)); // the first run takes longer
   at("threshold").style.left = `${100 * shareOf(about.threshold)}%`;

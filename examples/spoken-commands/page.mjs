@@ -139,7 +139,7 @@ at("file").onchange = asked(async () => {
 at("example").onclick = asked(async () => hearFile(await (await fetch("made/example.wav")).blob(), "example.wav"));
 
 await asked(async () => {
-  const file = await fetch("made/student-int8.onnx");
+  const file = await fetch("made/commands.onnx");
   if (!file.ok) throw new Error("There is no net yet: run node examples/spoken-commands/make.mjs first.");
   const bytes = new Uint8Array(await file.arrayBuffer());
   session = await openSession(bytes, { runtime: "wasm" });

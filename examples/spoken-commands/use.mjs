@@ -34,7 +34,7 @@ async function* ofInput() {
   }
 }
 
-const session = await openSession(values.model ?? made("student-int8.onnx"));
+const session = await openSession(values.model ?? made("commands.onnx"));
 const { hear } = listener(session);
 for await (const samples of file === "-" ? ofInput() : ofFile(file))
   for (const { word, at, sure } of await hear(samples))

@@ -49,7 +49,7 @@ describe("the page of spoken commands", () => {
     await page.setInputFiles("#file", join(made, "example.wav"));
     await page.waitForFunction("document.getElementById('said').textContent.startsWith('Heard')");
     const words = () => page.locator("#heard b").allTextContents();
-    const model = join(made, "student-int8.onnx");
+    const model = join(made, "commands.onnx");
     const listening = [join(examples, "spoken-commands", "use.mjs"), join(made, "example.wav"), "--model", model];
     const { stdout } = spawnSync(process.execPath, listening, { encoding: "utf8" });
     const heard = stdout
@@ -77,7 +77,7 @@ describe("the page of chest X-rays", () => {
     const { evaluate, imageFolder, load } = await import("../../dist/index.js");
     const { PICTURES } = await import("../../examples/chest-x-rays/pictures.mjs" as string);
     const pictures = await imageFolder(made, PICTURES);
-    const { judgement } = await evaluate(await load(join(made, "student-int8.onnx")), pictures);
+    const { judgement } = await evaluate(await load(join(made, "lungs.onnx")), pictures);
     expect(pictures.size).toBe(6);
     for (let i = 0; i < pictures.size; i++) {
       const example = await pictures.at(i);

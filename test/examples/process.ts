@@ -32,3 +32,11 @@ export function rowsIn(out: string): ReadonlyMap<string, Readonly<Record<string,
     }),
   );
 }
+
+/** A row of the table as an example writes it to table.json. */
+export interface Row {
+  readonly name: string;
+  readonly file: string;
+  readonly bytes: number;
+  readonly figures: Readonly<Record<string, number | string>>;
+}
