@@ -223,7 +223,8 @@ async function balanced(setup: Setup, options: DistillOptions, note: (line: stri
   if (!(alpha >= 0 && alpha <= 1))
     throw new MinnowError(`The teacher's share is ${alpha}.`, { code: "distill/alpha", mend: "alpha is from 0 to 1." });
   const { hard, output, teacherOutput, axis, batch = 64, runtime, threads, sizes } = options;
-  const common = { teacher, labelled, hard, output, teacherOutput, axis };
+  const soft = options.augment?.mixup !== undefined;
+  const common = { teacher, labelled, soft, hard, output, teacherOutput, axis };
   const judge = async (part: Part) => {
     const loss = teaching({ ...common, parts: [part], alpha: 1 });
     const size = Math.min(batch, data.size);

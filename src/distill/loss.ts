@@ -18,6 +18,8 @@ export interface TeachingOptions {
   /** α: the share of the teacher; 1 − α is the labels'. */
   readonly alpha: number;
   readonly labelled: boolean;
+  /** Labels are shares of classes, as mixup makes them. */
+  readonly soft?: boolean | undefined;
   readonly hard?: Loss | undefined;
   readonly output?: string | undefined;
   readonly teacherOutput?: string | undefined;
@@ -26,7 +28,7 @@ export interface TeachingOptions {
 
 /** L = α·Σ_i w_i·L_i + (1 − α)·L_hard */
 export function teaching(options: TeachingOptions): Loss {
-  const { teacher, parts, alpha, labelled, hard, output, teacherOutput, axis = 1 } = options;
+  const { teacher, parts, alpha, labelled, soft = false, hard, output, teacherOutput, axis = 1 } = options;
   const own = output === undefined ? {} : { output };
   return {
     name: `distill(${parts.map(({ term }) => term.name).join("+")})`,
@@ -56,7 +58,7 @@ export function teaching(options: TeachingOptions): Loss {
       });
       if (alpha === 1) return g.total(terms);
       const squash = hard === undefined ? scores().squash : undefined;
-      const told = hard ?? (squash === "Sigmoid" ? binaryCrossEntropy(own) : crossEntropy({ ...own, axis }));
+      const told = hard ?? (squash === "Sigmoid" ? binaryCrossEntropy(own) : crossEntropy({ ...own, axis, soft }));
       return g.total([...terms, g.mul(told.build(g, io), 1 - alpha)]);
     },
     supply: suppliedBy(hard === undefined ? [teacher] : [teacher, hard]),

@@ -83,10 +83,15 @@ export async function prune(model: Model, options: PruneOptions): Promise<PruneR
   if (options.finetune === undefined) return withoutTraining(model, options);
   const { teacher, distill, ...finetune } = options.finetune;
   if (teacher === undefined) return new Pruning(model, options, finetune).run();
-  const { loss: hard } = finetune;
+  const { loss: hard, augment } = finetune;
   const opened = await openTeacher(teacher, options.threads === undefined ? {} : { threads: options.threads });
   try {
-    const loss = distillation({ teacher: opened, ...distill, ...(hard && { hard }) });
+    const loss = distillation({
+      teacher: opened,
+      soft: augment?.mixup !== undefined,
+      ...distill,
+      ...(hard && { hard }),
+    });
     return await new Pruning(model, options, { ...finetune, loss }).run();
   } finally {
     await opened.close();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { resolvePreprocess } from "../data/preprocess.ts";
 import { random } from "../numeric/random.ts";
-import { augment, mixUp, type Pictures, pixelsOf } from "./augment.ts";
+import { augment, mixedTargets, mixUp, type Pictures, pixelsOf } from "./augment.ts";
 
 const made = (preset: "imagenet" | "unit", layout: "nchw" | "nhwc") =>
   pixelsOf(resolvePreprocess({ preset, layout, size: [6, 8], channels: "rgb" }));
@@ -166,7 +166,7 @@ describe("augmentation", () => {
     const before = pictures(6);
     const after = copy(before);
     const labels = [0, 1, 2, 3, 0, 0];
-    const targets = mixUp(after, labels, { alpha: 0.4, classes: 4, seed: 0, epoch: 2 });
+    const targets = mixedTargets(mixUp(after, { alpha: 0.4, seed: 0, epoch: 2 }), labels, 4);
     for (let i = 0; i < 6; i++) {
       const row = targets.subarray(i * 4, i * 4 + 4);
       expect(row.reduce((a, b) => a + b)).toBeCloseTo(1, 6);

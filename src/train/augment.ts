@@ -107,27 +107,28 @@ export function augmentation(
   return { input: input.name, augment: augment(options, meant, seed) };
 }
 
-/**
- * Mixes every picture of a batch with the one as far from the batch's other end, and gives the targets [N, classes] to learn
- * from: λ for the own class, 1 − λ for the other's.
- */
+/** Mixes every picture of a batch with the one as far from the batch's other end, and gives the share λ of each that is its own. */
 export function mixUp(
   { data, indices }: Pictures,
-  labels: ArrayLike<number>,
-  { alpha, classes, seed, epoch }: { alpha: number; classes: number; seed: number; epoch: number },
+  { alpha, seed, epoch }: { alpha: number; seed: number; epoch: number },
 ): Float32Array {
-  const count = indices.length;
-  const targets = new Float32Array(count * classes);
   const before = data.slice();
-  const size = data.length / count;
-  for (let i = 0; i < count; i++) {
-    const other = count - 1 - i;
-    const own = beta(random(seedOf(seed, epoch, indices[i] as number, 1)), alpha);
+  const size = data.length / indices.length;
+  return Float32Array.from(indices, (index, i) => {
+    const other = (indices.length - 1 - i) * size;
+    const own = beta(random(seedOf(seed, epoch, index, 1)), alpha);
     for (let k = 0; k < size; k++)
-      data[i * size + k] = own * (before[i * size + k] as number) + (1 - own) * (before[other * size + k] as number);
-    const [a, b] = [i * classes + (labels[i] as number), i * classes + (labels[other] as number)];
-    targets[a] = (targets[a] as number) + own;
-    targets[b] = (targets[b] as number) + 1 - own;
+      data[i * size + k] = own * (before[i * size + k] as number) + (1 - own) * (before[other + k] as number);
+    return own;
+  });
+}
+
+/** Targets [N, classes] of pictures that {@link mixUp} mixed: λ for the own class, 1 − λ for the other's. */
+export function mixedTargets(shares: Float32Array, labels: ArrayLike<number>, classes: number): Float32Array {
+  const targets = new Float32Array(shares.length * classes);
+  for (const [i, own] of shares.entries()) {
+    targets[i * classes + (labels[i] as number)]! += own;
+    targets[i * classes + (labels[shares.length - 1 - i] as number)]! += 1 - own;
   }
   return targets;
 }

@@ -8,6 +8,7 @@ import { normal, random } from "../numeric/random.ts";
 import { quantizeStatic } from "../quantize/index.ts";
 import { openSession } from "../runtime/index.ts";
 import { type DistillationOptions, distillation } from "./distillation.ts";
+import { crossEntropy } from "./losses.ts";
 import { adamW, sgd } from "./optimizers.ts";
 import { bindSizes, readyToTrain } from "./prepare.ts";
 import { constant } from "./schedules.ts";
@@ -255,6 +256,22 @@ describe("distillation", () => {
     await stepper.close();
     // Batch statistics are not the running ones: a student that equals its teacher differs from it in training mode.
     expect(found).toBeGreaterThan(1e-4);
+  });
+
+  it("shows mixed pictures to student and teacher alike, and compares with shares of classes", async () => {
+    const pixels = { layout: "nchw", black: [-1], white: [1], luma: [1] } as const;
+    const mixing = { ...frozen, pixels, freeze: ["bn*"], augment: { mixup: 0.5 }, data: some.data };
+    for (const options of [{}, { where: "session" }] as const)
+      await withTeacher(student, options, async (teacher) => {
+        const learnFrom = async (options: Partial<DistillationOptions>) =>
+          (await train(student, { ...mixing, loss: distillation({ teacher, ...options }) })).history[0]?.loss as number;
+        // A net has nothing to learn from itself, unless one of the two sees other pictures.
+        expect(await learnFrom({ alpha: 1 })).toBeLessThan(1e-6);
+        const { history } = await train(student, { ...mixing, loss: crossEntropy({ soft: true }) });
+        const told = await learnFrom({ alpha: 0.5, soft: true });
+        expect(relative(told, 0.5 * (history[0]?.loss as number))).toBeLessThan(1e-5);
+        await expect(learnFrom({ alpha: 0.5 })).rejects.toThrow("Mixup needs a loss that compares with shares");
+      });
   });
 
   it("says what is wrong with a teacher that does not fit", async () => {

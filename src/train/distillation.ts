@@ -12,6 +12,8 @@ export interface DistillationOptions {
   readonly temperature?: number;
   /** α: the share of the teacher; 1 − α is that of the labels, and with 1 none are needed. Default 0.9. */
   readonly alpha?: number;
+  /** Labels are shares of classes, as mixup makes them. */
+  readonly soft?: boolean;
   /** What the labels are compared by. Default: cross-entropy, for a final Sigmoid binary cross-entropy. */
   readonly hard?: Loss;
   /** The student's output that is compared. Default: the first. */
@@ -37,7 +39,7 @@ export interface DistillationOptions {
  * await train(aware, { data, epochs: 2, loss: distillation({ teacher, temperature: 1, alpha: 1 }) });
  */
 export function distillation(options: DistillationOptions): Loss {
-  const { teacher, temperature = 4, alpha = 0.9, hard, output, axis = 1 } = options;
+  const { teacher, temperature = 4, alpha = 0.9, soft: shares = false, hard, output, axis = 1 } = options;
   if (!(temperature > 0 && Number.isFinite(temperature) && alpha >= 0 && alpha <= 1))
     throw new MinnowError(`A temperature of ${temperature} with a share of ${alpha} is not possible.`, {
       code: "train/loss-options",
@@ -50,7 +52,8 @@ export function distillation(options: DistillationOptions): Loss {
       const { student, taught, squash } = comparedScores(g, io, options);
       const soft = softLoss(g, student, taught, temperature);
       if (alpha === 1) return soft;
-      const labels = hard ?? (squash === "Sigmoid" ? binaryCrossEntropy(own) : crossEntropy({ ...own, axis }));
+      const labels =
+        hard ?? (squash === "Sigmoid" ? binaryCrossEntropy(own) : crossEntropy({ ...own, axis, soft: shares }));
       return g.add(g.mul(soft, alpha), g.mul(labels.build(g, io), 1 - alpha));
     },
     supply: suppliedBy(alpha === 1 || hard === undefined ? [teacher] : [teacher, hard]),

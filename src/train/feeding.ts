@@ -3,7 +3,7 @@ import { type Dataset, isSkipped } from "../data/dataset.ts";
 import { MinnowError } from "../errors.ts";
 import type { Graph } from "../ir/graph.ts";
 import { elements, type TensorData } from "../ir/tensor.ts";
-import { type Augment, mixUp } from "./augment.ts";
+import { type Augment, mixedTargets, mixUp } from "./augment.ts";
 import { LABELS, TARGETS } from "./losses.ts";
 import type { LearningBatch } from "./order.ts";
 import type { Feed, Loss } from "./step.ts";
@@ -60,10 +60,10 @@ export async function feedsOf(
     const { shape, data } = given[change.input] as TensorData;
     const pictures = { data: data as Float32Array, shape, indices: batch.indices };
     change.augment(pictures, epoch);
+    const shares = change.mixup && mixUp(pictures, { ...change, epoch, alpha: change.mixup });
     const targets = feeds.find(({ asked }) => asked === TARGETS);
-    if (change.mixup !== undefined && targets !== undefined) {
-      const [, classes = 1] = targets.shape;
-      const mixed = mixUp(pictures, labelsOf(batch), { ...change, epoch, alpha: change.mixup, classes });
+    if (shares && targets !== undefined) {
+      const mixed = mixedTargets(shares, labelsOf(batch), targets.shape[1] ?? 1);
       given = { ...given, [targets.name]: { dtype: "float32", shape: targets.shape, data: mixed } };
     }
   }

@@ -183,7 +183,7 @@ async function prepared(model: Model, options: TrainOptions): Promise<Training> 
       batch,
       parts,
       run: { steps: epochs * stepsPerEpoch, stepsPerEpoch },
-      change: changeOf(fixed, step, options),
+      change: changeOf(fixed, step, loss, options),
       judged: answersOf(fixed, step),
     };
   } catch (error) {
@@ -223,13 +223,17 @@ function classesOf(model: Model, step: TrainStep): number | undefined {
 }
 
 /** How batches of pictures are to be augmented. */
-function changeOf(model: Model, { feeds }: TrainStep, { data, augment: wanted, pixels, seed = 0 }: TrainOptions) {
+function changeOf(model: Model, { feeds }: TrainStep, loss: Loss, options: TrainOptions) {
+  const { data, augment: wanted, pixels, seed = 0 } = options;
   if (wanted === undefined) return undefined;
   const { mixup } = wanted;
-  if (mixup !== undefined && !feeds.some(({ name }) => name === TARGETS))
-    throw new MinnowError("Mixup needs a loss that compares with targets.", {
+  const asks = (what: string) => feeds.some(({ name }) => name === what);
+  // A teacher looks at the mixed pictures itself.
+  const canMix = !asks(LABELS) && (asks(TARGETS) || loss.supply !== undefined);
+  if (mixup !== undefined && !canMix)
+    throw new MinnowError("Mixup needs a loss that compares with shares of classes.", {
       code: "train/augment",
-      mend: "Use crossEntropy({ soft: true }).",
+      mend: "Use crossEntropy({ soft: true }), for a distillation soft: true.",
     });
   return { ...augmentation(model.graph, data, wanted, { pixels, seed }), seed, ...(mixup !== undefined && { mixup }) };
 }
