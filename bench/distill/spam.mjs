@@ -4,8 +4,8 @@
  *     npm run build && node bench/distill/spam.mjs SPAM_ASSASSIN_PACKAGE FOLDER [SEED …]
  *
  * A transformer of four layers learns from scratch; every second of its layers, with its weights, is the student, which goes on
- * learning from the labels (`alone`) or from labels and teacher (`taught`): the same epochs, order and batches, at each of three
- * rates. The seed decides first weights, order, and which mails judge. FOLDER keeps teachers and checkpoints. Rows go to
+ * learning from the labels (`alone`), at each of three rates, or from labels and teacher (`taught`), at the first of them: the same
+ * epochs, order and batches. The seed decides first weights, order, and which mails judge. FOLDER keeps teachers and checkpoints. Rows go to
  * bench/results/distill-fields.json as they end; those that are there are not run again.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -36,7 +36,7 @@ const about = { machine: cpus()[0]?.model, node: process.versions.node, date: ne
 mkdirSync(kept, { recursive: true });
 
 const rowsNow = () => (existsSync(results) ? JSON.parse(readFileSync(results, "utf8")) : []);
-const same = (row) => (other) => ["field", "way", "seed", "rate"].every((key) => row[key] === other[key]);
+const same = (row) => (other) => ["field", "run", "seed"].every((key) => row[key] === other[key]);
 function record(row) {
   console.log(row);
   writeFileSync(
@@ -66,7 +66,7 @@ for (const seed of (seeds.length > 0 ? seeds : ["0", "1", "2"]).map(Number)) {
         ),
     };
   };
-  const row = (way, rate, figures) => ({ field: "spam", way, seed, ...(rate && { rate }), ...figures });
+  const row = (run, rate, figures) => ({ field: "spam-filter", run, seed, ...(rate && { rate }), ...figures });
   const path = join(kept, `teacher-${seed}.onnx`);
   if (!existsSync(path)) {
     const { model } = await train(mailNet(tokenizer.size, seed), options("teacher", 1e-3));
@@ -80,20 +80,16 @@ for (const seed of (seeds.length > 0 ? seeds : ["0", "1", "2"]).map(Number)) {
     const [whole, half] = await benchmark([teacher, student], randomFeeds(teacher), { seconds: 3 });
     record({ ...cut, ...(await judged(student)), teacherMs: whole.medianMs, ms: half.medianMs });
   }
-  for (const rate of RATES)
-    for (const way of ["alone", "taught"]) {
-      if (rowsNow().some(same(row(way, rate, {})))) continue;
-      const teaching = { teacher, losses: [softTargets({ temperature: TEMPERATURE })] };
-      const { model } =
-        way === "alone"
-          ? await train(student, options(way, rate))
-          : await distill(student, { ...options(way, rate), ...teaching });
-      record(
-        row(way, rate, {
-          ...(await judged(model)),
-          epochs: EPOCHS[way],
-          ...(way === "taught" && { temperature: TEMPERATURE, alpha: 0.9 }),
-        }),
-      );
-    }
+  const runs = [{ way: "taught", rate: RATES[0] }, ...RATES.map((rate) => ({ way: "alone", rate }))];
+  for (const { way, rate } of runs) {
+    const run = way === "alone" ? `alone:${rate}` : way;
+    if (rowsNow().some(same(row(run, rate, {})))) continue;
+    const teaching = { teacher, losses: [softTargets({ temperature: TEMPERATURE })] };
+    const taught = way === "taught";
+    const { model } = taught
+      ? await distill(student, { ...options(way, rate), ...teaching })
+      : await train(student, options(way, rate));
+    const how = { epochs: EPOCHS[way], ...(taught && { temperature: TEMPERATURE, alpha: 0.9 }) };
+    record(row(run, rate, { ...(await judged(model)), ...how }));
+  }
 }

@@ -12,22 +12,23 @@ const net = await Promise.all([
   ort.InferenceSession.create("made/camera.onnx"),
 ]).catch(() => said("There is no net yet: node examples/pocket-camera/make.mjs"));
 
-/** The middle square of a picture or a video, in the size of the pictures that the net learned from. */
+/** The middle square of a picture or a video, in the size of the pictures that the net learned from; shown as it is. */
 function squareOf(source, wide, high) {
   const side = Math.min(wide, high);
   const corner = [(wide - side) / 2, (high - side) / 2];
   const shown = at("picture");
   shown.getContext("2d").drawImage(source, ...corner, side, side, 0, 0, shown.width, shown.height);
+  const canvas = (size) => Object.assign(document.createElement("canvas"), { width: size, height: size });
+  let from = canvas(Math.max(LEARNED, Math.min(side, shown.width)));
+  from.getContext("2d").drawImage(source, ...corner, side, side, 0, 0, from.width, from.width);
   // Halved until it is small: one step from a large picture to a small one would skip pixels.
-  let from = shown;
-  for (let size = shown.width / 2; from.width > LEARNED; size = Math.max(LEARNED, size / 2)) {
-    const smaller = Object.assign(document.createElement("canvas"), { width: size, height: size });
-    smaller.getContext("2d").drawImage(from, 0, 0, size, size);
+  while (from.width > LEARNED) {
+    const smaller = canvas(Math.max(LEARNED, Math.round(from.width / 2)));
+    smaller.getContext("2d").drawImage(from, 0, 0, smaller.width, smaller.width);
     from = smaller;
   }
   const { data } = from.getContext("2d").getImageData(0, 0, LEARNED, LEARNED);
-  const bytes = data.filter((_, i) => i % 4 < 3);
-  return { width: LEARNED, height: LEARNED, data: new Uint8Array(bytes) };
+  return { width: LEARNED, height: LEARNED, data: new Uint8Array(data.filter((_, i) => i % 4 < 3)) };
 }
 
 function list(answers) {

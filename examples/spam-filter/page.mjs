@@ -10,8 +10,8 @@ const MAILS = {
 
 Hi Anna,
 
-thanks for the report. I can reproduce it here: the parser stops at the first empty line when the file has DOS line endings. The
-patch below works for me, could you try it with your setup before I commit it?
+thanks for the report. I can reproduce it here: the parser stops at the first empty line when the file has DOS line endings. \
+The patch below works for me, could you try it with your setup before I commit it?
 
 I will be at the meeting on Thursday, so we can also look at it there.
 
@@ -21,7 +21,7 @@ Tom`,
 
 Dear friend,
 
-CONGRATULATIONS! Lower your mortgage payment today and get CASH back, 100% FREE and GUARANTEED. No credit check, no obligation,
+CONGRATULATIONS! Lower your mortgage payment today and get CASH back, 100% FREE and GUARANTEED. No credit check, no obligation, \
 no risk! Thousands of people like you already earn money from home. This offer is limited, so click here now:
 
 http://www.example.com/offer

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
+import sharp from "sharp";
 import { afterAll, describe, expect, it } from "vitest";
 import { serve } from "../../examples/serve.mjs";
 
@@ -87,6 +88,83 @@ describe("the page of chest X-rays", () => {
       const ill = (judgement.margins[i] as number) >= threshold;
       expect(await text(page, "verdict")).toBe(`Looks like ${ill ? "pneumonia" : "healthy lungs"}.`);
     }
+    expect(complaints).toEqual([]);
+  });
+});
+
+/** What a script of an example prints about its input. */
+const said = (script: string, args: readonly string[], input = "") =>
+  spawnSync(process.execPath, [join(examples, script), ...args], { encoding: "utf8", input }).stdout;
+
+describe("the page of the spam filter", () => {
+  it("says of a pasted mail what the script says of it", async () => {
+    const { page, made, complaints } = await opened("spam-filter");
+    for (const mail of ["Subject: the kernel\n\nthe patch is on the list", "free cash offer, click for a prize"]) {
+      await page.fill("#mail", mail);
+      await page.waitForFunction("document.getElementById('detail').textContent.includes('likely')");
+      const [, verdict, share] = /^(.*) \((.*) %\)/.exec(said("spam-filter/use.mjs", ["--made", made], mail)) ?? [];
+      expect((await text(page, "verdict"))?.toLowerCase()).toBe(verdict);
+      expect(Math.abs(Number.parseFloat((await text(page, "detail")) ?? "") - Number(share))).toBeLessThan(2);
+      await page.fill("#mail", "");
+      await page.waitForFunction("document.getElementById('verdict').textContent === '–'");
+    }
+    await page.click("#spam");
+    await page.waitForFunction("document.getElementById('detail').textContent.includes('likely')");
+    expect(complaints).toEqual([]);
+  });
+});
+
+describe("the page of the pocket camera", () => {
+  it("tells of a picture file what the script tells, and looks at what the camera sees", async () => {
+    const { page, made, complaints } = await opened("pocket-camera", [
+      "--use-fake-ui-for-media-stream",
+      "--use-fake-device-for-media-stream",
+    ]);
+    const { drawExample } = await import("../../examples/road-signs/signs.mjs" as string);
+    const path = join(made, "sign.png");
+    const raw = { width: 32, height: 32, channels: 3 } as const;
+    await sharp(drawExample(5, 1), { raw }).png().toFile(path);
+    await page.waitForSelector("#camera:enabled");
+    await page.setInputFiles("#file", path);
+    await page.waitForSelector("#answers li:nth-child(5)");
+    const first = (await page.locator("#answers li:first-child div").textContent()) ?? "";
+    const [, name = "", share] =
+      /: (.*) \((.*) %\), else/.exec(said("pocket-camera/use.mjs", [path, "--made", made])) ?? [];
+    expect(first.startsWith(name)).toBe(true);
+    expect(Math.abs(Number.parseFloat(first.slice(name.length)) - Number(share))).toBeLessThan(2);
+    await page.click("#camera");
+    await page.waitForFunction("document.getElementById('camera').textContent === 'Stop'");
+    await page.click("#camera");
+    await page.waitForFunction("document.getElementById('camera').textContent === 'Camera'");
+    expect(complaints).toEqual([]);
+  });
+});
+
+describe("the page of road signs", () => {
+  it("finds in a drawn road and in a picture file what Node finds there", async () => {
+    const { page, made, complaints } = await opened("road-signs");
+    const found = async () => {
+      await page.waitForFunction("/found/.test(document.getElementById('said').textContent)");
+      const count = Number.parseInt((await text(page, "said")) ?? "", 10);
+      expect(await page.locator("#signs li").count()).toBe(count);
+      return count;
+    };
+    const { drawScene } = await import("../../examples/road-signs/signs.mjs" as string);
+    const path = join(made, "road.png");
+    const { width, height, data, signs } = drawScene(7);
+    await sharp(data, { raw: { width, height, channels: 3 } })
+      .png()
+      .toFile(path);
+    const lines = said("road-signs/use.mjs", [path, "--made", made]).trim().split("\n");
+    const boxes = lines.filter((line) => line.includes(" sure, ")).length;
+    const near = (count: number) => expect(Math.abs(count - boxes)).toBeLessThanOrEqual(Math.ceil(boxes / 10));
+    near(await found());
+    expect(await text(page, "said")).toContain(`${signs.length} drawn`);
+    await page.setInputFiles("#file", path);
+    await page.waitForFunction("!document.getElementById('said').textContent.includes('drawn')");
+    near(await found());
+    await page.click("#another");
+    await page.waitForFunction("document.getElementById('said').textContent.includes('drawn')");
     expect(complaints).toEqual([]);
   });
 });
