@@ -40,7 +40,7 @@ function overlap(a, b) {
  * The signs in a picture: { name, sure (0 to 1), x, y, size } in pixels, the surest first. `run` is given a tensor [1, 3, H, W] and
  * gives the scores [1, classes, h, w]. The net knows signs of one size, so it looks at the picture in several.
  */
-export async function findSigns(run, picture, { least = 0.8 } = {}) {
+export async function findSigns(run, picture, { least = 0.995 } = {}) {
   const found = [];
   for (let by = 1; Math.min(picture.width, picture.height) * by >= SIDE; by *= 0.8) {
     const { data, shape } = await run(inputOf(shrink(picture, by)));
