@@ -27,8 +27,9 @@ function statistics(g: Backward, x: string): { readonly mean: string; readonly v
 
 /**
  * With the batch's own statistics, n = elements a channel, r = 1/√(var + ε), S₁ = Σ dy, S₂ = Σ dy·x:
- * dγ = r(S₂ − mean·S₁), dβ = S₁, dx = γr(dy − S₁/n − x̂·dγ/n) = A·dy + B·x + C (Ioffe & Szegedy 2015, arXiv:1502.03167).
- * The statistics that are given on, momentum·old + (1 − momentum)·batch, add to B and C.
+ * dγ = r(S₂ − mean·S₁), dβ = S₁, dx = γr(dy − S₁/n − x̂·dγ/n) = γr(dy + B·x + C) (Ioffe & Szegedy 2015, arXiv:1502.03167).
+ * The product with γr comes last: a convolution in front takes it into its kernel (`unscaled`).
+ * The statistics that are given on, momentum·old + (1 − momentum)·batch, add (taken/n)(d mean + 2 d var (x − mean)).
  */
 function trained(g: Backward): readonly (string | undefined)[] {
   const [x, scale] = g.x as [string, string];
@@ -41,12 +42,13 @@ function trained(g: Backward): readonly (string | undefined)[] {
   const [, dMean, dVariance] = g.dys;
   const old = [dMean && g.mul(dMean, kept), dVariance && g.mul(dVariance, kept)];
   if (!g.wants(0)) return [undefined, gain, bias, ...old];
-  const a = g.mul(scale, r);
-  let b = g.neg(g.mul(g.mul(a, r), g.mul(gain, 1 / count)));
-  if (dVariance) b = g.add(b, g.mul(dVariance, (2 * taken) / count));
-  let c = g.neg(g.add(g.mul(a, g.mul(bias, 1 / count)), g.mul(b, mean)));
-  if (dMean) c = g.add(c, g.mul(dMean, taken / count));
-  return [g.add(affine(g, g.dy, a, c), g.mul(x, perChannel(g, b, x))), gain, bias, ...old];
+  const b = g.mul(g.mul(r, gain), -1 / count);
+  const c = g.sub(g.mul(bias, -1 / count), g.mul(b, mean));
+  const dx = g.mul(g.add(g.dy, affine(g, x, b, c)), perChannel(g, g.mul(scale, r), x));
+  if (!dMean && !dVariance) return [dx, gain, bias, ...old];
+  const rate = g.mul(dVariance ?? g.zerosLike(mean), (2 * taken) / count);
+  const shift = g.sub(g.mul(dMean ?? g.zerosLike(mean), taken / count), g.mul(rate, mean));
+  return [g.add(dx, affine(g, x, rate, shift)), gain, bias, ...old];
 }
 
 /** With given statistics: y = γ(x − mean)r + β is affine in x. */

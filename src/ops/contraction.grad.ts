@@ -2,6 +2,7 @@ import { float, int, string } from "../ir/attrs.ts";
 import { equationOf } from "./contraction.ts";
 import type { Backward, Gradients } from "./gradient.ts";
 import { inverse } from "./move.grad.ts";
+import { scaledBy, unscaled } from "./scaled.ts";
 
 /** Which operands of a product are transposed, and its factor. */
 interface Turns {
@@ -18,17 +19,21 @@ const rows = (shape: readonly number[]): number => shape.slice(0, -1).reduce((a,
 
 /**
  * The gradients of Y = alpha · A′B′ over the last two axes, ranks 2 and up, with respect to A and B.
- * Against one matrix, all rows of A are one matrix too: no batch of weight gradients is made to be summed.
+ * Against one matrix, all rows of A are one matrix too: no batch of weight gradients is made to be summed. Of dY = a · U, a
+ * number a row, what is small takes a: dA = a · (U B′ᵀ), dB′ = (a · A)ᵀ U.
  */
 function products(g: Backward, a: string, b: string, dy: string, turns: Turns): readonly (string | undefined)[] {
   const { transA = false, transB = false, alpha = 1 } = turns;
   const [left, right] = [g.shape(a), g.shape(b)];
   if (!transA && rows(right) === right.at(-2)) {
     const flat = (v: string, shape = g.shape(v)) => g.reshape(v, [rows(shape), shape.at(-1) as number]);
-    const [matrixA, matrixB, matrixY] = [flat(a), flat(b), flat(dy)];
+    const { of: matrixY, factor } = g.size(a) < g.size(dy) ? unscaled(g, flat(dy), 0) : { of: flat(dy) };
+    const [matrixA, matrixB] = [scaledBy(g, flat(a), factor), flat(b)];
     const weight = transB ? ([matrixY, matrixA] as const) : ([matrixA, matrixY] as const);
     return [
-      g.wants(0) ? g.reshape(gemm(g, matrixY, matrixB, { transB: !transB, alpha }), left) : undefined,
+      g.wants(0)
+        ? g.reshape(scaledBy(g, gemm(g, matrixY, matrixB, { transB: !transB, alpha }), factor), left)
+        : undefined,
       g.wants(1) ? g.reshape(gemm(g, ...weight, { transA: true, alpha }), right) : undefined,
     ];
   }

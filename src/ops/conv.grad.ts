@@ -1,6 +1,7 @@
 import { int, ints } from "../ir/attrs.ts";
 import { elements } from "../ir/tensor.ts";
 import type { Backward, Gradients } from "./gradient.ts";
+import { scaledBy, unscaled } from "./scaled.ts";
 import { padded, type Slide, slideAttrs, slideOf, spatialAxes, tapped, taps } from "./slide.grad.ts";
 
 /** A convolution's bias reaches every position of its channel. */
@@ -203,15 +204,16 @@ function depthwiseGradient(g: Backward, x: string, dy: string, s: Slide): string
 }
 
 export const convGradients: Gradients = {
-  // y = W ∗ x + b
+  // y = W ∗ x + b; of dy = a · u, a number a channel, the kernel takes a: dX = (aW)ᵀ ∗ u, dW = a · (x ∗ u), db = a · Σ u
   Conv: (g) => {
     const [x, w] = g.x as [string, string];
+    const { of: dy, factor } = unscaled(g, g.dy, 1);
     const s = slideOf(g.node, g.shape(w).slice(2), g.shape(x).slice(2), g.shape(g.y).slice(2));
     const group = g.int("group", 1);
     return [
-      g.wants(0) ? inputGradient(g, g.dy, w, s, group) : undefined,
-      g.wants(1) ? kernelGradient(g, x, g.dy, s, group) : undefined,
-      g.wants(2) ? biasGradient(g, g.dy) : undefined,
+      g.wants(0) ? inputGradient(g, dy, scaledBy(g, w, factor), s, group) : undefined,
+      g.wants(1) ? scaledBy(g, kernelGradient(g, x, dy, s, group), factor) : undefined,
+      g.wants(2) ? scaledBy(g, biasGradient(g, dy), factor) : undefined,
     ];
   },
   // y = Wᵀ ∗ x + b: the gradients of a convolution that takes y to x
