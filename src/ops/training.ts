@@ -1,9 +1,9 @@
-import { float, floatAttr, int, intAttr } from "../ir/attrs.ts";
+import { float, floatAttr, int, intAttr, intsAttr } from "../ir/attrs.ts";
 import type { Node } from "../ir/graph.ts";
 import { elements } from "../ir/tensor.ts";
 import { keyOf } from "./define.ts";
 import type { Emitter } from "./emit.ts";
-import { type Slide, slideOf, taps } from "./slide.grad.ts";
+import { type Slide, slideAttrs, slideOf, taps } from "./slide.grad.ts";
 
 /** An operator that is about to be trained. */
 export interface Training {
@@ -91,6 +91,48 @@ function normalized(g: Emitter, x: string, [scale, bias]: readonly [string, stri
   return [y, g.reshape(mean, [channels]), g.reshape(variance, [channels])];
 }
 
+/**
+ * What a convolution gives to a normalization alone, less the running mean, in its bias: the normalization takes any shift
+ * away again, and the variance of what lies around 0 is Σ x² less a little, without a pass to centre x first. undefined where
+ * x is something else.
+ */
+function around(g: Emitter, x: string, running: string): string | undefined {
+  const conv = g.edit.writerOf(x);
+  if (conv?.op !== "Conv" || g.portable || g.edit.isOutput(x) || g.edit.readersOf(x).length !== 1) return undefined;
+  const [from, w, bias] = conv.inputs as [string, string, string?];
+  return g.op("Conv", [from, w, bias ? g.sub(bias, running) : g.neg(running)], conv.attrs);
+}
+
+/**
+ * A MaxPool, whose windows lie side by side, of a first convolution: the largest of a convolution for each tap of the window,
+ * with strides as long as the window. All together they multiply as often as the one, and neither the large map nor its
+ * gradient is ever put together. A convolution whose input has a gradient too is better off as one. undefined for others.
+ */
+function pooledByTap(g: Emitter, y: string, pool: Node): string | undefined {
+  const conv = g.edit.writerOf(y);
+  if (conv?.op !== "Conv" || g.edit.isOutput(y) || g.edit.readersOf(y).length !== 1) return undefined;
+  const [x, w] = conv.inputs as [string, string];
+  const [sizes, made, out] = [x, y, pool.outputs[0] as string].map((name) => g.shape(name).slice(2)) as number[][];
+  const window = intsAttr(pool, "kernel_shape") as number[];
+  const [slide, over] = [
+    slideOf(conv, g.shape(w).slice(2), sizes as number[], made as number[]),
+    slideOf(pool, window, made as number[], out as number[]),
+  ];
+  const dense = [...slide.strides, ...slide.dilations, ...over.dilations].every((step) => step === 1);
+  const apart = window.every(
+    (k, i) => k === over.strides[i] && k * (out?.[i] as number) === made?.[i] && over.begin[i] === 0,
+  );
+  const inside = window.every((k, i) => (slide.begin[i] as number) >= k - 1);
+  if (g.edit.writerOf(x) !== undefined || !dense || !apart || !inside) return undefined;
+  const parts = taps(window).map((tap) => {
+    const begin = slide.begin.map((pad, i) => pad - (tap[i] as number));
+    const end = slide.end.map((pad, i) => pad + (tap[i] as number) + 1 - (window[i] as number));
+    const attrs = slideAttrs({ ...slide, strides: window, begin, end });
+    return g.op("Conv", conv.inputs, { ...attrs, group: int(intAttr(conv, "group", 1)) });
+  });
+  return g.op("Max", parts);
+}
+
 /** How operators are trained, where that is not how they infer, or not how they infer fastest. */
 const TRAINING: Readonly<Record<string, TrainingForm>> = {
   // Normalizes by the batch; running ← μ·running + (1 − μ)·batch, the variance of n elements times n / (n − 1) as in PyTorch
@@ -101,8 +143,9 @@ const TRAINING: Readonly<Record<string, TrainingForm>> = {
     const count = g.size(x) / channels;
     const momentum = floatAttr(node, "momentum", 0.9);
     const epsilon = floatAttr(node, "epsilon", 1e-5);
-    const given = flat ? g.reshape(channelsFirst(x), [1, channels, count]) : x;
     const old = [running(mean), running(variance)] as const;
+    const shifted = flat ? undefined : around(g, x, old[0]);
+    const given = flat ? g.reshape(channelsFirst(x), [1, channels, count]) : (shifted ?? x);
     const made = g.portable
       ? normalized(g, given, [scale, bias], epsilon)
       : // ONNX Runtime writes the batch's statistics over the ones it is given, so it gets others, whose values do not count.
@@ -111,7 +154,8 @@ const TRAINING: Readonly<Record<string, TrainingForm>> = {
           momentum: float(0),
           training_mode: int(1),
         });
-    const [y, batchMean, batchVariance] = made as [string, string, string];
+    const [y, itsMean, batchVariance] = made as [string, string, string];
+    const batchMean = shifted === undefined ? itsMean : g.add(itsMean, old[0]);
     const next = (from: string, batch: string, factor: number) =>
       g.add(g.mul(from, momentum), g.mul(batch, (1 - momentum) * factor));
     statistic(mean, next(old[0], batchMean, 1));
@@ -133,10 +177,13 @@ const TRAINING: Readonly<Record<string, TrainingForm>> = {
   // max max(x, 0) = max(max x, 0), and both pass the gradient to the same place: the Relu behind has fewer elements
   MaxPool: ({ g, node }) => {
     const x = node.inputs[0] as string;
+    if (node.outputs.length > 1) return undefined;
     const relu = g.edit.writerOf(x);
     const alone = relu?.op === "Relu" && g.edit.readersOf(x).length === 1 && !g.edit.isOutput(x);
-    if (!alone || node.outputs.length > 1) return undefined;
-    return { output: g.op("Relu", [g.op("MaxPool", relu.inputs, node.attrs)]) };
+    const from = alone ? (relu.inputs[0] as string) : x;
+    const byTap = pooledByTap(g, from, node);
+    if (alone) return { output: g.op("Relu", [byTap ?? g.op("MaxPool", [from], node.attrs)]) };
+    return byTap === undefined ? undefined : { output: byTap };
   },
 };
 

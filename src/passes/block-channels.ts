@@ -258,13 +258,18 @@ class Layout {
     if (floatAttr(node, "momentum", 0.9) !== 0) return undefined;
     const channels = g.shape(x)[1] as number;
     const own = this.#means(blocked, channels);
-    const centred = this.#affine(blocked, g.expand(g.scalar(1), [channels]), g.neg(own));
-    const spread = g.mul(this.#products(centred, centred, channels), channels / g.size(x));
+    // Behind a bias, where training puts the running mean, x lies around 0 and need not be centred for its variance.
+    const conv = g.edit.writerOf(blocked);
+    const near = conv?.op === "Conv" && Boolean(conv.inputs[2]);
+    const centred = near ? blocked : this.#affine(blocked, g.expand(g.scalar(1), [channels]), g.neg(own));
+    const square = g.mul(this.#products(centred, centred, channels), channels / g.size(x));
+    const spread = near ? g.op("Relu", [g.sub(square, g.mul(own, own))]) : square;
     [own, spread].forEach((value, i) => {
       const name = node.outputs[i + 1];
       if (name) g.edit.reroute(name, value);
     });
-    return this.#affine(centred, rate(spread), bias);
+    const slope = rate(spread);
+    return this.#affine(centred, slope, near ? g.sub(bias, g.mul(own, slope)) : bias);
   }
 
   /** Sums over batch and positions, and means over positions: they come as any other value. */
