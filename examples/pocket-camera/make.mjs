@@ -18,7 +18,7 @@ async function pictures(data) {
   if (data === undefined) {
     console.log("Without a folder of pictures: a few drawn road signs stand in.");
     const drawn = (count, seed) => arrays(drawExamples(count, seed), { labels: CLASSES, preprocess: "imagenet" });
-    return [drawn(92, 1), drawn(46, 2)];
+    return [drawn(69, 1), drawn(46, 2)];
   }
   const folder = (part) => imageFolder(join(data, part), { preprocess: "imagenet" });
   if (existsSync(join(data, "test"))) return [await folder("train"), await folder("test")];
@@ -28,7 +28,7 @@ async function pictures(data) {
 export async function make({ data: path, teacher: teacherPath, alone, quick, seed, out, kept }) {
   // The data. Each net gets the pictures in the size of its own input.
   const [all, judged] = await pictures(path);
-  const [data, test] = quick ? [all.take(96), judged.take(48)] : [all, judged];
+  const [data, test] = quick ? [all.take(64), judged.take(32)] : [all, judged];
   const classes = data.classes.length;
   await writeFile(join(out, "classes.json"), JSON.stringify(data.classes));
 

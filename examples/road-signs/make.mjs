@@ -79,15 +79,15 @@ export async function make({ quick, seed, out, kept }) {
   console.log("Drawing pictures …");
   const preprocess = { preset: "tf", size: SIDE };
   const pictures = (count, of) => arrays(drawExamples(count, of), { labels: CLASSES, preprocess });
-  const data = pictures(quick ? 230 : 6900, 2 * seed + 1);
-  const test = pictures(quick ? 92 : 1150, 2 * seed + 2);
+  const data = pictures(quick ? 92 : 6900, 2 * seed + 1);
+  const test = pictures(quick ? 46 : 1150, 2 * seed + 2);
 
   // What all nets learn by: SGD along a cosine, each picture shifted and lit in two ways.
   const recipe = (name, epochs) => ({
     data,
     seed,
     epochs: quick ? 1 : epochs,
-    batch: quick ? 46 : 64,
+    batch: quick ? 23 : 64,
     schedule: warmUp(cosine(0.05), { epochs: 1 }),
     weightDecay: 5e-4,
     ...kept(name),

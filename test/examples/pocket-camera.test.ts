@@ -35,7 +35,7 @@ async function writePictures() {
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "minnow-camera-"));
   await writePictures();
-  ran = await run("pocket-camera/make.mjs", [at("pictures"), "--quick", "--alone", "--out", folder]);
+  ran = await run("pocket-camera/make.mjs", [at("pictures"), "--quick", "--out", folder]);
 }, 60_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -43,7 +43,7 @@ describe("the pocket camera", () => {
   it("is made from class folders to a table, whose figures are those of the files", async () => {
     expect(ran.code, ran.err).toBe(0);
     const rows = rowsIn(ran.out);
-    expect([...rows.keys()]).toEqual(["teacher", "student alone", "student, taught", "… in 8 bits"]);
+    expect([...rows.keys()]).toEqual(["teacher", "student, taught", "… in 8 bits"]);
     const bytes = (row: string) => Number(rows.get(row)?.["bytes"]?.replaceAll(" ", ""));
     expect(bytes("… in 8 bits")).toBe((await stat(at("camera.onnx"))).size);
     expect(bytes("… in 8 bits")).toBeLessThan(0.3 * bytes("student, taught"));

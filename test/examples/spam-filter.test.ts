@@ -47,12 +47,9 @@ describe("the spam filter", () => {
   });
 
   it("judges a mail from standard input, and ends with 1 for spam", async () => {
-    const mails = ["Subject: the list\n\nplease have a meeting", "Subject: free cash\n\nclick for a free offer"];
-    for (const mail of mails) {
-      const { code, out, err } = await run("spam-filter/use.mjs", ["--made", made], mail);
-      expect(out, err).toMatch(/^(?:no )?spam \(\d+\.\d %\)\n$/);
-      expect(code).toBe(out.startsWith("spam") ? 1 : 0);
-    }
+    const { code, out, err } = await run("spam-filter/use.mjs", ["--made", made], "Subject: cash\n\na free offer");
+    expect(out, err).toMatch(/^(?:no )?spam \(\d+\.\d %\)\n$/);
+    expect(code).toBe(out.startsWith("spam") ? 1 : 0);
   });
 
   it("says which data is missing, and where to get it", async () => {
