@@ -24,11 +24,13 @@ const accuracyOf = async (model, { test }) => ({ accuracy: (await evaluate(model
 const FIELDS = {
   "spoken-commands": {
     ...commands,
+    rates: [0.03, 0.1, 0.3],
     data: async () => commands.division(await commands.recordings(source), { seed }),
     figures: accuracyOf,
   },
   "chest-x-rays": {
     ...xrays,
+    rates: [0.015, 0.05, 0.15],
     settled: async ({ model }) => model,
     data: () => xrays.division(source),
     // Accuracy without a threshold of one's own beside the figures at the chosen one.
@@ -38,7 +40,7 @@ const FIELDS = {
     }),
   },
 };
-const { data: open, nets, learning, teaching, settled, figures, TEACHER, STUDENT } = FIELDS[field];
+const { data: open, nets, learning, teaching, settled, figures, rates, TEACHER, STUDENT } = FIELDS[field];
 const data = await open();
 const { learn } = data;
 const net = nets({ seed });
@@ -52,10 +54,12 @@ function keep(run, row) {
   writeFileSync(results, `${JSON.stringify([...others, told], null, 2)}\n`);
 }
 
-for (const run of asked.length > 0 ? asked : ["teacher", "taught", "alone:0.03", "alone:0.1", "alone:0.3"]) {
+for (const run of asked.length > 0 ? asked : ["teacher", "taught", ...rates.map((rate) => `alone:${rate}`)]) {
   const start = performance.now();
   const [way, rate] = run.split(":");
-  const how = way === "teacher" ? TEACHER : { ...STUDENT, ...(rate && { rate: Number(rate) }) };
+  const { temperature, ...alone } = STUDENT;
+  const student = { ...alone, ...(rate && { rate: Number(rate) }), ...(way === "taught" && { temperature }) };
+  const how = way === "teacher" ? TEACHER : student;
   const recipe = { ...learning(run, learn, { seed }, how), threads: 1 };
   const trained =
     way === "taught"

@@ -65,11 +65,11 @@ export const learning = (name, learn, { quick, seed, kept }, { epochs, rate }) =
 
 export const [TEACHER, STUDENT] = [
   { epochs: 6, rate: 0.05 },
-  { epochs: 16, rate: 0.05 },
+  { epochs: 16, rate: 0.05, temperature: 2 },
 ];
 
 /** What is learned of the teacher: its answers to four versions of each picture are computed once. */
-export const teaching = (teacher) => ({ teacher, losses: [softTargets({ temperature: 2 })] });
+export const teaching = (teacher) => ({ teacher, losses: [softTargets({ temperature: STUDENT.temperature })] });
 
 /** The share of the pneumonias of the validation pictures that a net has to find. */
 export const FOUND = 0.95;

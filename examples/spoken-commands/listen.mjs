@@ -2,7 +2,7 @@
 import { CLASSES, FEATURES, featuresOf, RATE } from "./sounds.mjs";
 
 /** Seconds from one window to the next; windows that have a say together; how sure they must be; seconds from one word to the next. */
-const [EVERY, TOGETHER, SURE, APART] = [0.1, 3, 0.7, 0.5];
+const [EVERY, TOGETHER, SURE, APART] = [0.1, 2, 0.8, 0.5];
 const [STEP, NOTHING] = [Math.round(EVERY * RATE), CLASSES.length - 1];
 
 /**

@@ -31,7 +31,7 @@ export function division(all, { quick, seed }) {
   const [first, end] = quick ? [2, 8] : [5, Number.POSITIVE_INFINITY];
   const heldOut = all.filter(({ take }) => take < first);
   const others = all.filter(({ take }) => take >= first && take < end);
-  const learn = cached(windows(others, { versions: quick ? 6 : 3, seed: 2 * seed }));
+  const learn = cached(windows(others, { versions: quick ? 6 : 3, seed: 2 * seed, outside: 0.2 }));
   const test = cached(windows(heldOut, { versions: quick ? 1 : 3, seed: 2 * seed + 1 }));
   return { learn, test, heldOut };
 }
@@ -48,7 +48,7 @@ export function nets({ quick, seed }) {
 export const learning = (name, learn, { quick, seed, kept }, { epochs, rate }) => ({
   data: learn,
   seed,
-  epochs: quick ? 3 : epochs,
+  epochs: quick ? 5 : epochs,
   batch: quick ? 16 : 64,
   schedule: warmUp(cosine(rate), { epochs: 0.5 }),
   weightDecay: 5e-4,
@@ -62,11 +62,11 @@ export const settled = async ({ model }, learn) => (await updateBatchNorm({ data
 
 export const [TEACHER, STUDENT] = [
   { epochs: 6, rate: 0.1 },
-  { epochs: 16, rate: 0.1 },
+  { epochs: 16, rate: 0.3, temperature: 4 },
 ];
 
 /** What is learned of the teacher; its answers are computed once, since all windows are the same in every epoch. */
-export const teaching = (teacher) => ({ teacher, losses: [softTargets({ temperature: 4 })] });
+export const teaching = (teacher) => ({ teacher, losses: [softTargets({ temperature: STUDENT.temperature })] });
 
 /** Which words a model hears in a stream of samples. */
 export async function heardBy(model, samples) {

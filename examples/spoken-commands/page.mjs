@@ -4,7 +4,7 @@ import { listener } from "./listen.mjs";
 import { RATE, WORDS } from "./sounds.mjs";
 
 const at = (id) => document.getElementById(id);
-const [WIDTH, HEIGHT, BARS_A_SECOND, SHOWN_LIVE] = [760, 112, 10, 12];
+const [HEIGHT, BARS_A_SECOND, SHOWN_LIVE] = [112, 10, 12];
 
 /** What is shown: loudness, a number for each tenth of a second, and words with their times. */
 let [levels, words] = [[], []];
@@ -61,10 +61,12 @@ function draw() {
 }
 
 function drawSound() {
+  const width = at("wave").clientWidth;
+  at("wave").setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
   const end = levels.length / BARS_A_SECOND;
   const start = microphone ? Math.max(0, end - SHOWN_LIVE) : 0;
   const length = microphone ? SHOWN_LIVE : Math.max(1, end);
-  const x = (time) => ((time - start) / length) * WIDTH;
+  const x = (time) => ((time - start) / length) * width;
   const most = Math.max(0.05, ...levels);
   const bars = levels.map((level, i) => {
     const [place, half] = [x((i + 0.5) / BARS_A_SECOND), Math.max(1, (38 * level) / most)];
@@ -128,7 +130,7 @@ const asked = (work) => async () => {
   }
 };
 
-at("wave").setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+addEventListener("resize", draw);
 at("audio").ontimeupdate = draw;
 at("listen").onclick = asked(() => (microphone ? stop() : listen()));
 at("file").onchange = asked(async () => {

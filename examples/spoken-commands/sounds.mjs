@@ -41,11 +41,12 @@ function lay(samples, recording, from) {
     samples[from + i] += recording[i];
 }
 
-/** A window with the whole word somewhere in it, in noise that is 10 to 40 dB softer. */
-function wordWindow(next, word) {
+/** A window with the word somewhere in it, up to the share `outside` of it beyond an end, in noise that is 10 to 40 dB softer. */
+function wordWindow(next, word, outside) {
   const loudness = loudnessOf(word) * 10 ** (-between(next, 10, 40) / 20);
   const samples = noise(next, FEATURES.length, loudness);
-  lay(samples, word, Math.round(between(next, 0, FEATURES.length - word.length)));
+  const beyond = outside * word.length;
+  lay(samples, word, Math.round(between(next, -beyond, FEATURES.length - word.length + beyond)));
   return samples;
 }
 
@@ -61,9 +62,10 @@ function emptyWindow(next, word) {
 
 /**
  * Windows to learn from or to judge by: each recording `{ word, samples }` in so many versions, each at another place in other noise,
- * and one window in seven with no word. The same for the same seed.
+ * and one window in seven with no word. Up to the share `outside` of a word lies beyond the window, as happens where windows slide over
+ * words. The same for the same seed.
  */
-export function windows(recordings, { versions, seed }) {
+export function windows(recordings, { versions, seed, outside = 0 }) {
   const words = recordings.length * versions;
   const size = words + Math.ceil(words / 6);
   const order = chance(seed);
@@ -76,7 +78,7 @@ export function windows(recordings, { versions, seed }) {
     classes: CLASSES,
     async at(i) {
       const next = chance(seed * 1_000_003 + i);
-      const samples = (i < words ? wordWindow : emptyWindow)(next, of(i).samples);
+      const samples = (i < words ? wordWindow : emptyWindow)(next, of(i).samples, outside);
       return { feeds: { input: featuresOf(samples) }, label: labels[i] };
     },
   });
