@@ -12,7 +12,7 @@ import { cosine, updateBatchNorm, warmUp } from "minnow/train";
 import { start } from "../start.mjs";
 import { measured, table } from "../table.mjs";
 import { judged, listener } from "./listen.mjs";
-import { CLASSES, FRAMES, RATE, standIns, stream, windows } from "./sounds.mjs";
+import { CLASSES, FRAMES, RATE, shuffled, standIns, stream, windows } from "./sounds.mjs";
 import { wavOf } from "./wav.mjs";
 
 /** Spoken digits: files DIGIT_SPEAKER_TAKE.wav. */
@@ -99,8 +99,8 @@ await start(import.meta.url, WHERE, async ({ data, out, ...how }) => {
   const { agreement } = await compare(taught, int8, test);
   console.log(`\nIn 8 bits it answers as before in ${(100 * agreement).toFixed(1)} % of the windows.`);
 
-  // All of them judged alike: on single windows, and listening to all held-out recordings in a row.
-  const { samples, said } = stream(how.quick ? heldOut.slice(0, 20) : heldOut, { seed: 1 });
+  // All of them judged alike: on single windows, and listening to all held-out recordings, one after the other.
+  const { samples, said } = stream(shuffled(heldOut, 1).slice(0, how.quick ? 20 : heldOut.length), { seed: 1 });
   const row = async (name, model, path) => {
     const file = join(out, path);
     await save(model, file);

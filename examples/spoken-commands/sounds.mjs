@@ -84,6 +84,13 @@ export function windows(recordings, { versions, seed, outside = 0 }) {
   });
 }
 
+/** The list in another order, the same for the same seed. */
+export function shuffled(list, seed) {
+  const next = chance(seed);
+  const places = list.map((one) => ({ one, place: next() }));
+  return places.sort((a, b) => a.place - b.place).map(({ one }) => one);
+}
+
 /** All recordings one after the other in soft noise, with pauses, each as loud as the others; and when each word begins and ends. */
 export function stream(recordings, { seed }) {
   const next = chance(seed);
