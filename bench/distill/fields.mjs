@@ -47,7 +47,15 @@ const net = nets({ seed });
 const pathOf = (run) => join(folder, `${field}-${run}-${seed}.onnx`);
 
 function keep(run, row) {
-  const told = { field, run, seed, ...row, machine: cpus()[0]?.model, date: new Date().toISOString().slice(0, 10) };
+  const told = {
+    field,
+    run,
+    seed,
+    ...row,
+    machine: cpus()[0]?.model,
+    node: process.versions.node,
+    date: new Date().toISOString().slice(0, 10),
+  };
   console.log(told);
   const kept = existsSync(results) ? JSON.parse(readFileSync(results, "utf8")) : [];
   const others = kept.filter((other) => ["field", "run", "seed"].some((key) => other[key] !== told[key]));
