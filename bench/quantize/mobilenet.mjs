@@ -76,6 +76,9 @@ if (photosAt !== undefined) {
 }
 
 const common = { equalize: "smoothQuant", alignInputs: true, biasCorrection: true };
+const split = { ...common, splitChannels: true };
+// Copies cost multiply-adds in the layers that stay in float: up to 12 channels these take 9.7 % of all.
+const middle = { splitChannels: 12, nodesToExclude: ["dwconv_3", "conv_5", "dwconv_7"] };
 const early = { nodesToExclude: ["conv_1", "dwconv_3"] };
 const RECIPES = {
   minmax: () => quantizeStatic({ data: alone }),
@@ -88,6 +91,15 @@ const RECIPES = {
     quantizeStatic({ data: alone, ...common, alignInputs: false, ...early }),
   "SmoothQuant, bias corrected, conv_1 and dwconv_3 in float, on mosaics too": () =>
     quantizeStatic({ data: both, ...common, alignInputs: false, ...early }),
+  "channels split, SmoothQuant, aligned, bias corrected": () => quantizeStatic({ data: alone, ...split }),
+  "channels split, GPTQ, SmoothQuant, aligned, bias corrected": () =>
+    quantizeStatic({ data: alone, ...split, gptq: true }),
+  "channels split, SmoothQuant, aligned, bias corrected, on mosaics too": () =>
+    quantizeStatic({ data: both, ...split }),
+  "channels split, GPTQ, SmoothQuant, aligned, bias corrected, dwconv_3, conv_5 and dwconv_7 in float": () =>
+    quantizeStatic({ data: alone, ...common, ...middle, gptq: true }),
+  "weights only, GPTQ, bias corrected": () =>
+    storeWeights({ to: "int8", gptq: true, biasCorrection: true, data: alone }),
   "weights only, bias corrected": () => storeWeights({ to: "int8", biasCorrection: true, data: alone }),
 };
 

@@ -12,10 +12,14 @@ export const METHODS: OptionSpecs = {
     value: "NAME",
     help: "Even channels out first: crossLayer, smoothQuant (int8, q4, q2) or awq (q4, q2); the last two look at --data.",
   },
-  rounding: { type: "string", value: "gptq|adaRound", help: "For q4 and q2: round by what --data shows." },
+  rounding: { type: "string", value: "gptq|adaRound", help: "For q4, q2 and int8 (gptq): round by what --data shows." },
   rotate: {
     type: "boolean",
     help: "For q4 and q2 of transformers: spread outliers by a rotation that folds into weights.",
+  },
+  "split-channels": {
+    type: "boolean",
+    help: "For int8: copy channels that rounding costs most into free ones, by what --data shows.",
   },
   "align-inputs": {
     type: "boolean",

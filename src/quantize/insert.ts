@@ -19,7 +19,8 @@ export type Formats = Pick<
 
 /**
  * Writes a plan into the graph: QuantizeLinear and DequantizeLinear around every value, weights in 8 bits, biases in 32
- * bits with the scale of what they are added to. Values and weights keep their names; what is new has short ones.
+ * bits with the scale of what they are added to. Weights in `rounded` are on levels already, a scale for each channel. Values
+ * and weights keep their names; what is new has short ones.
  */
 export async function insertQuantization(
   model: Model,
@@ -27,8 +28,9 @@ export async function insertQuantization(
   ranges: Ranges,
   formats: Formats,
   corrections: Corrections = new Map(),
+  rounded: ReadonlyMap<string, QuantizedWeight> = new Map(),
 ): Promise<{ model: Model; changes: readonly Change[] }> {
-  const writer = new QuantizedWriter(model, plan, ranges, formats, corrections);
+  const writer = new QuantizedWriter(model, plan, ranges, formats, corrections, rounded);
   for (const name of plan.constants) await writer.constant(name);
   for (const contraction of plan.contractions) await writer.contraction(contraction);
   for (const contraction of plan.excluded) await writer.floatBias(contraction);
@@ -46,6 +48,7 @@ class QuantizedWriter {
   readonly #ranges: Ranges;
   readonly #formats: Formats;
   readonly #corrections: Corrections;
+  readonly #rounded: ReadonlyMap<string, QuantizedWeight>;
   readonly #edit: GraphEdit;
   readonly #affine = new Map<string, Affine>();
   /** Names of constants by what they hold, so that equal ones stand once. */
@@ -56,12 +59,20 @@ class QuantizedWriter {
   /** Biases by node: where the node had none, its inputs grow. */
   readonly #biases = new Map<Node, { index: number; name: string }>();
 
-  constructor({ graph }: Model, plan: Plan, ranges: Ranges, formats: Formats, corrections: Corrections) {
+  constructor(
+    { graph }: Model,
+    plan: Plan,
+    ranges: Ranges,
+    formats: Formats,
+    corrections: Corrections,
+    rounded: ReadonlyMap<string, QuantizedWeight>,
+  ) {
     this.#graph = graph;
     this.#plan = plan;
     this.#ranges = ranges;
     this.#formats = formats;
     this.#corrections = corrections;
+    this.#rounded = rounded;
     this.#edit = edit(graph);
     for (const value of plan.values.values()) this.#affine.set(value.name, this.#affineOf(value));
   }
@@ -134,7 +145,7 @@ class QuantizedWriter {
     const { node, weight, input } = contraction;
     const inputScale = this.#affine.get(input)!.scale;
     const bias = await this.#biasOf(contraction);
-    let quantized = await this.#quantize(contraction);
+    let quantized = this.#rounded.get(weight) ?? (await this.#quantize(contraction));
     const least = leastScales(quantized, bias, inputScale);
     if (least !== undefined) {
       quantized = await this.#quantize(contraction, least);

@@ -11,9 +11,11 @@ import { insertQuantization } from "./insert.ts";
 import { oneOf } from "./options.ts";
 import { type Plan, planOf } from "./plan.ts";
 import { rangesBy } from "./ranges.ts";
+import { roundLayers } from "./round-layers.ts";
 import { equalizeLayers } from "./scaling/cross-layer.ts";
 import { smoothQuant } from "./scaling/smooth-quant.ts";
-import { METHODS, type QuantizeStaticOptions, type Statistics } from "./types.ts";
+import { splitChannels } from "./scaling/split.ts";
+import { METHODS, type QuantizeStaticOptions, type Ranges, type Statistics } from "./types.ts";
 
 /**
  * Static 8-bit quantization, calibrated on examples: a graph of QuantizeLinear and DequantizeLinear that ONNX Runtime
@@ -48,17 +50,34 @@ async function quantized(given: Model, options: QuantizeStaticOptions): Promise<
     if (aligned.model !== base) plan = planOf(aligned.model, options);
     [base, ranges, changes] = [aligned.model, aligned.ranges, [...changes, ...aligned.changes]];
   }
-  const insert = (corrections?: Parameters<typeof insertQuantization>[4]) =>
-    insertQuantization(base, plan, ranges, options, corrections);
-  let result = await insert();
-  if (options.biasCorrection === true) {
-    const corrections = await measureCorrections(base, result.model, plan, options.data!, options);
-    result = await insert(corrections);
+  if (options.splitChannels !== undefined && options.splitChannels !== false) {
+    const split = await splitChannels(base, plan, ranges, { ...splitting(options), data: options.data! });
+    if (split.model !== base) plan = planOf(split.model, options);
+    [base, changes] = [split.model, [...changes, ...split.changes]];
   }
+  const result = await inserted(base, plan, ranges, options);
   return {
     model: result.model,
     changes: [...changes, ...summary(plan, options), ...result.changes, ...broken(statistics), ...left],
   };
+}
+
+const splitting = ({ threads, signal, activationType, splitChannels }: QuantizeStaticOptions) => ({
+  ...(typeof splitChannels === "number" && { multiple: splitChannels }),
+  ...(threads !== undefined && { threads }),
+  ...(signal && { signal }),
+  ...(activationType && { activationType }),
+});
+
+/** The plan in the graph, weights rounded and biases corrected as the options say. */
+async function inserted(base: Model, plan: Plan, ranges: Ranges, options: QuantizeStaticOptions) {
+  const { weightType = "int8", weightSymmetric = true, gptq = false, data } = options;
+  const how = { ...options, data: data!, type: weightType, symmetric: weightSymmetric };
+  const weights = gptq ? await roundLayers(base, plan.contractions, how) : undefined;
+  const result = await insertQuantization(base, plan, ranges, options, undefined, weights);
+  if (options.biasCorrection !== true) return result;
+  const corrections = await measureCorrections(base, result.model, plan, data!, options);
+  return insertQuantization(base, plan, ranges, options, corrections, weights);
 }
 
 /** The options that decide what values are rounded to. */
@@ -128,6 +147,26 @@ function check(options: QuantizeStaticOptions): void {
       code: "quantize/option",
       at: "equalize",
       mend: "Give data and no statistics, or run equalizeLayers or smoothQuant first and calibrate what it makes.",
+    });
+  const needing = options.gptq === true ? "gptq" : options.splitChannels ? "splitChannels" : undefined;
+  if (needing !== undefined && options.data === undefined)
+    throw new MinnowError("It measures on examples, and there is no data.", {
+      code: "quantize/no-data",
+      at: needing,
+      mend: "Give 100 to 500 typical examples as data.",
+    });
+  if (options.gptq === true && options.perChannel === false)
+    throw new MinnowError("GPTQ finds a scale for each channel, and perChannel is false.", {
+      code: "quantize/option",
+      at: "gptq",
+      mend: "Leave one of them out.",
+    });
+  const { splitChannels: multiple = false } = options;
+  if (typeof multiple === "number" && !(Number.isInteger(multiple) && multiple > 0))
+    throw new MinnowError(`It is ${multiple}.`, {
+      code: "quantize/option",
+      at: "splitChannels",
+      mend: "Give the number of which channels become a multiple, or true for 16.",
     });
   checkCalibration(options, ["uint8", "int8", "uint16", "int16"]);
 }

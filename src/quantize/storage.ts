@@ -20,11 +20,12 @@ import { insertQuantization } from "./insert.ts";
 import { oneOf } from "./options.ts";
 import { Packer, packLevels } from "./packed.ts";
 import { matcher, type Plan, planOf } from "./plan.ts";
+import { roundLayers } from "./round-layers.ts";
 import { ROUNDINGS } from "./rounding/index.ts";
 import { roundToTable } from "./rounding/table.ts";
 import { emitPositions, positionsOf } from "./sparse-codebook.ts";
 import type { CalibrateOptions, StoreWeightsOptions } from "./types.ts";
-import { finiteFloats, partsOf, quantizeWeight } from "./weights.ts";
+import { finiteFloats, partsOf, type QuantizedWeight, quantizeWeight } from "./weights.ts";
 
 /** Weights of fewer elements stay as they are: what would stand before them costs more than it saves. */
 const LEAST_ELEMENTS = 512;
@@ -65,35 +66,65 @@ const OPSETS: Partial<Record<StoreWeightsOptions["to"], number>> = {
  * const { model: small } = await storeWeights({ to: "int8", biasCorrection: true, data: photos.take(200) }).run(model);
  */
 export function storeWeights(options: StoreWeightsOptions): Pass {
-  const { to, perChannel = true, biasCorrection = false, data, blockSize = 32, method = "mse" } = options;
-  oneOf("to", to, FORMATS);
-  oneOf("method", method, Object.keys(ROUNDINGS));
-  if (biasCorrection && data === undefined)
-    throw new MinnowError("Bias correction measures on examples, and there is no data.", {
-      code: "quantize/no-data",
-      at: "biasCorrection",
-      mend: "Give 100 to 500 typical examples as data.",
-    });
-  const pass = rewriting("storeWeights", async (site) => {
-    const packer = new Packer(KEPT_BYTES);
-    const wanted = options.nodesToQuantize && matcher(options.nodesToQuantize, site.model);
-    for (const [name, weight] of site.graph.weights)
-      if (isStorable(site, name, weight, to === "codebook" ? LEAST_INDICES : LEAST_ELEMENTS))
-        if (wanted === undefined || site.edit.readersOf(name).some(wanted))
-          await store({ site, name, weight, packer }, { ...options, blockSize, method });
-  });
-  const run = (model: Model) => (biasCorrection ? corrected(model, pass, data!, options) : pass.run(model));
+  const { to, perChannel = true, biasCorrection = false, gptq = false, data, blockSize = 32, method = "mse" } = options;
+  check(options);
+  const run = async (model: Model) => {
+    const rounded = gptq
+      ? await roundLayers(model, planOf(model).contractions, { ...options, data: data!, type: "int8" })
+      : undefined;
+    const pass = storing({ ...options, blockSize, method }, rounded);
+    return biasCorrection ? corrected(model, pass, data!, options) : pass.run(model);
+  };
   const opset = OPSETS[to];
   return {
     name: "storeWeights",
     options: {
       ...{ to, perChannel, biasCorrection },
+      ...(gptq && { gptq }),
       ...(options.nodesToQuantize && { nodesToQuantize: [...options.nodesToQuantize] }),
       ...(to in BITS && BITS[to as keyof typeof BITS] < 8 && { blockSize, method }),
     },
     run: (model) => (opset === undefined ? run(model) : raised(model, opset, run)),
   };
 }
+
+function check({
+  to,
+  method = "mse",
+  perChannel = true,
+  biasCorrection,
+  gptq = false,
+  data,
+}: StoreWeightsOptions): void {
+  oneOf("to", to, FORMATS);
+  oneOf("method", method, Object.keys(ROUNDINGS));
+  const needing = biasCorrection === true ? "biasCorrection" : gptq ? "gptq" : undefined;
+  if (needing !== undefined && data === undefined)
+    throw new MinnowError("It measures on examples, and there is no data.", {
+      code: "quantize/no-data",
+      at: needing,
+      mend: "Give 100 to 500 typical examples as data.",
+    });
+  if (gptq && (to !== "int8" || !perChannel))
+    throw new MinnowError("GPTQ rounds to int8 with a scale for each channel here.", {
+      code: "quantize/option",
+      at: "gptq",
+      mend: 'Give to: "int8", or for 4 bits quantizeWeights({ gptq: true }).',
+    });
+}
+
+type Rounded = ReadonlyMap<string, QuantizedWeight>;
+
+/** Puts weights into storage; those that were rounded together stay as they are. */
+const storing = (options: StoreWeightsOptions & { blockSize: number }, rounded: Rounded = new Map()): Pass =>
+  rewriting("storeWeights", async (site) => {
+    const packer = new Packer(KEPT_BYTES);
+    const wanted = options.nodesToQuantize && matcher(options.nodesToQuantize, site.model);
+    for (const [name, weight] of site.graph.weights)
+      if (isStorable(site, name, weight, options.to === "codebook" ? LEAST_INDICES : LEAST_ELEMENTS))
+        if (wanted === undefined || site.edit.readersOf(name).some(wanted))
+          await store({ site, name, weight, packer, rounded: rounded.get(name) }, options);
+  });
 
 /** Runs on the model lifted to an opset; the model as it came where nothing was to do. */
 async function raised(given: Model, to: number, run: (model: Model) => Promise<PassResult>): Promise<PassResult> {
@@ -160,6 +191,8 @@ interface Stored {
   readonly name: string;
   readonly weight: Tensor;
   readonly packer: Packer;
+  /** The weight as it was rounded on examples. */
+  readonly rounded?: QuantizedWeight | undefined;
 }
 
 async function store(it: Stored, options: StoreWeightsOptions & { blockSize: number }): Promise<void> {
@@ -195,7 +228,8 @@ function blockIn(columns: number, wanted: number): number {
 const FLOAT = { to: int(codeOf("float32")) };
 
 async function storeInt8(it: Stored, axis: number | undefined): Promise<void> {
-  const { scales, tensor } = await quantizeWeight(it.name, it.weight, { type: "int8", axis, symmetric: true });
+  const how = { type: "int8", axis, symmetric: true } as const;
+  const { scales, tensor } = it.rounded ?? (await quantizeWeight(it.name, it.weight, how));
   castAndScale(it, axis, tensor, scales);
   note(it.site, it.name, "int8, which Cast and Mul turn");
 }

@@ -89,10 +89,20 @@ export interface QuantizeStaticOptions extends RangeOptions {
   /** Corrects the mean error of every output channel, measured on `data`; default false. */
   readonly biasCorrection?: boolean;
   /**
+   * Rounds weights so that errors cancel on `data` (GPTQ, over unfolded inputs; rows of few numbers, as those of depthwise
+   * kernels, by an exact search). Scales are for each channel. Default false.
+   */
+  readonly gptq?: boolean;
+  /**
    * Adds part of a step to inputs whose range does not lie on levels, as that of pixels brought to −1 … 1: 8-bit pixels are
    * exact then. One Add in float; default false.
    */
   readonly alignInputs?: boolean;
+  /**
+   * Copies channels whose rounding costs most, as measured on `data`, into ones that are 0 on all of it and up to a multiple of
+   * this number; the copies are rounded with offsets of part of a step. True is 16, which is free on x64. Default false.
+   */
+  readonly splitChannels?: boolean | number;
   /**
    * Evens channels out before, across operators that let factors pass: `crossLayer` the ranges of weights (for
    * `perChannel: false`), `smoothQuant` those of activations, measured on `data`, before a Clip as well.
@@ -125,6 +135,10 @@ export interface StoreWeightsOptions {
   readonly nodesToQuantize?: readonly string[];
   /** A scale for each channel or block instead of one for the whole weight; default true. */
   readonly perChannel?: boolean;
+  /**
+   * For `int8`: rounds so that errors cancel on `data` (GPTQ, over the unfolded inputs of convolutions). Default false.
+   */
+  readonly gptq?: boolean;
   /** Corrects the mean error of every output channel, measured on `data`; default false. */
   readonly biasCorrection?: boolean;
   readonly data?: Dataset;

@@ -270,6 +270,8 @@ async function toInt8(given: Given, { model, path }: Opened) {
     reduceRange: reducesRange(given),
     biasCorrection: flag(given, "bias-correction"),
     alignInputs: flag(given, "align-inputs"),
+    splitChannels: flag(given, "split-channels"),
+    gptq: choice(given, "rounding", ["gptq"]) === "gptq",
     signal: given.signal,
     onProgress: shown.update,
   }).run(model);
