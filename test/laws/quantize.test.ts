@@ -55,6 +55,7 @@ const examples = data();
 /** Every way to quantize, and the least signal to noise it keeps on a net like this one. */
 const WAYS: Readonly<Record<string, readonly [make: (data: Dataset) => Pass, least: number]>> = {
   static: [(data) => quantize.quantizeStatic({ data }), 20],
+  "static, GPTQ, channels split": [(data) => quantize.quantizeStatic({ data, gptq: true, splitChannels: true }), 20],
   "static, bias corrected": [(data) => quantize.quantizeStatic({ data, method: "mse", biasCorrection: true }), 20],
   dynamic: [() => quantize.quantizeDynamic(), 25],
   q8: [() => quantize.quantizeWeights({ bits: 8 }), 25],

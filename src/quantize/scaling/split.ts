@@ -111,7 +111,8 @@ async function aliveIn(model: Model, chains: readonly Chain[], options: SplitOpt
   } finally {
     await session.close();
   }
-  return most.map((values) => Array.from(values, (value) => value > 0));
+  // NaN is no 0.
+  return most.map((values) => Array.from(values, (value) => value !== 0));
 }
 
 /** Every axis of a chain's value but that of the channels. */
