@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { benchmark, costOf, load, randomFeeds, sizeOf } from "minnow";
+import { benchmark, costOf, load, randomFeeds, sizeOf, upgrade } from "minnow";
 
 /**
  * What models cost, measured: for each row `{ name, file, figures }` its bytes, bytes after brotli, parameters, multiply-adds of one
@@ -24,7 +24,8 @@ export async function measured(rows, { feeds, seconds = 1, brotli = true } = {})
   return Promise.all(
     rows.map(async ({ name, file, figures }, i) => {
       const { bytes, brotliBytes } = await sizeOf(models[i], { brotli });
-      const { parameters, macs } = costOf(models[i], sizesIn(models[i], given[i]));
+      const { model } = await upgrade().run(models[i]);
+      const { parameters, macs } = costOf(model, sizesIn(model, given[i]));
       return { name, file: basename(file), bytes, brotliBytes, parameters, macs, ms: times.get(i), figures };
     }),
   );
