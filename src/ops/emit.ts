@@ -377,10 +377,11 @@ export class Emitter {
   #binary(op: string, a: Operand, b: Operand): string {
     const type = this.dtype(typeof a === "number" ? this.#named(b) : a);
     const [x, y] = [a, b].map((v) => (typeof v === "number" ? this.scalar(v, type) : v)) as [string, string];
-    const long = this.rank(x) === 0 ? y : x;
-    if (this.rank(x) * this.rank(y) > 0 || this.shape(long).at(-1) !== 1) return this.op(op, [x, y]);
+    const [one, long] = this.fact(x).shape?.length === 0 ? [x, y] : [y, x];
+    const [none, shape] = [this.fact(one).shape, this.fact(long).shape];
+    if (none?.length !== 0 || shape?.at(-1) !== 1 || !shape.every(isKnown)) return this.op(op, [x, y]);
     const row = this.reshape(long, [this.size(long)]);
-    return this.reshape(this.op(op, long === x ? [row, y] : [x, row]), this.shape(long));
+    return this.reshape(this.op(op, long === x ? [row, y] : [x, row]), shape as number[]);
   }
 
   #named(a: Operand): string {

@@ -110,7 +110,7 @@ function around(g: Emitter, x: string, running: string): string | undefined {
  */
 function pooledByTap(g: Emitter, y: string, pool: Node): string | undefined {
   const conv = g.edit.writerOf(y);
-  if (conv?.op !== "Conv" || g.edit.isOutput(y) || g.edit.readersOf(y).length !== 1) return undefined;
+  if (conv?.op !== "Conv" || g.portable || g.edit.isOutput(y) || g.edit.readersOf(y).length !== 1) return undefined;
   const [x, w] = conv.inputs as [string, string];
   const [sizes, made, out] = [x, y, pool.outputs[0] as string].map((name) => g.shape(name).slice(2)) as number[][];
   const window = intsAttr(pool, "kernel_shape") as number[];
