@@ -4,7 +4,7 @@
  *
  *     npm run build
  *     node bench/prune/cifar10.mjs NET.onnx TRAIN_FOLDER TEST_FOLDER --macs 50% --epochs 4 [--teacher TUNED.onnx] [--mixup 1] [--score hessian]
- *       [--global] [--ignored 'bn1.weight,layer*.bn2.weight'] [--round-to 8] [--schedule linear:3] [--regularize group-lasso] [--output OUT.onnx]
+ *       [--global] [--per-cost] [--ignored 'bn1.weight,layer*.bn2.weight'] [--round-to 8] [--schedule linear:3] [--regularize group-lasso] [--output OUT.onnx]
  *
  * Batches of 64, SGD with Nesterov's momentum of 0.9, a cosine from --lr, weight decay 5e-4, flips and shifted crops. The last
  * epoch counts. Continues from its checkpoint; writes its row into bench/results/pruning-cifar10.json.
@@ -30,6 +30,7 @@ const { values: given, positionals } = parseArgs({
     mixup: { type: "string" },
     score: { type: "string", default: "hessian" },
     global: { type: "boolean", default: false },
+    "per-cost": { type: "boolean", default: false },
     ignored: { type: "string" },
     "round-to": { type: "string", default: "1" },
     schedule: { type: "string", default: "one-shot" },
@@ -48,7 +49,7 @@ const whole = await load(path);
 const cut = isBaseline
   ? []
   : [
-      `${score}${global ? " global" : ""}`,
+      `${score}${given["per-cost"] ? " per cost" : global ? " global" : ""}`,
       ...(ignored ? [`${ignored} left`] : []),
       schedule,
       ...(regularize ? [regularize] : []),
@@ -89,7 +90,7 @@ const result = isBaseline
       ...running,
       macs,
       score,
-      globalPruning: global,
+      ...(given["per-cost"] ? { perCost: true } : { globalPruning: global }),
       maxPruningRatio: 0.8,
       roundTo: Number(given["round-to"]),
       ...(ignored && { ignoredLayers: ignored.split(",") }),

@@ -19,6 +19,7 @@ const pruneStep = z.strictObject({
   score: z.enum(["l1", "l2", "bn", "fpgm", "activation"]).exactOptional(),
   only: z.array(z.enum(KINDS)).readonly().exactOptional(),
   globalPruning: z.boolean().exactOptional(),
+  perCost: z.boolean().exactOptional(),
   roundTo: z.number().exactOptional(),
   maxPruningRatio: z.number().exactOptional(),
   layers: names,

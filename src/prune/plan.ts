@@ -4,10 +4,11 @@ import { nearestNames } from "../numeric/nearest.ts";
 import { defaultRuntime, type Runtime } from "../runtime/index.ts";
 import { matcher } from "../train/globs.ts";
 import { sizeOf, type Var } from "./axis.ts";
-import { costAfter } from "./cost.ts";
+import { type CostAfter, costAfter } from "./cost.ts";
 import { type Derivation, derive } from "./derive.ts";
 import { type FrozenAxis, floatWeights, type Group, type Groups, groupsOf } from "./groups.ts";
 import { type GroupKind, KINDS, kindsOf } from "./kinds.ts";
+import { perCost } from "./per-cost.ts";
 import { prepared } from "./prepare.ts";
 import { SCORES, scoresOf } from "./scores.ts";
 import { limitOf, search, TARGETS } from "./search.ts";
@@ -47,9 +48,9 @@ export async function planPruning(model: Model, options: StructuredPruningOption
   );
   if (wanted.length === 0) throw nothingToCut(derivation, found, options);
   const roundTo = options.roundTo ?? roundToFor(options.runtime ?? defaultRuntime());
-  const scores = await scoresOf(derivation, wanted, options);
   const cost = costAfter(derivation);
-  const select = selection(derivation, wanted, scores, { ...options, roundTo });
+  const { scores, ranking } = await ranked(derivation, wanted, cost, options);
+  const select = selection(derivation, wanted, scores, { ...ranking, roundTo });
   const values = new Map(wanted.map((group) => [group.variable, scores.get(group)]));
   const worth = (group: Var, index: number) => values.get(group)?.[index] ?? 0;
   const masks = await search({ derivation, select, cost, options, roundTo, worth });
@@ -71,6 +72,16 @@ export async function planPruning(model: Model, options: StructuredPruningOption
     channelRatio: 1 - groups.reduce((sum, { kept }) => sum + kept, 0) / total,
     before: cost(new Map()),
     after: cost(masks),
+  };
+}
+
+/** Scores as they are compared, and how. What is worth most for its cost is known where sums over whole groups are not evened out. */
+async function ranked(d: Derivation, groups: readonly Group[], cost: CostAfter, options: StructuredPruningOptions) {
+  if (options.perCost !== true) return { scores: await scoresOf(d, groups, options), ranking: options };
+  const worths = await scoresOf(d, groups, { groupReduction: "sum", normalizer: "none", ...options });
+  return {
+    scores: perCost(worths, cost, options),
+    ranking: { ...options, globalPruning: true },
   };
 }
 

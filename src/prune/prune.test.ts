@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { apart, outputsOf, randomMasks } from "../../test/laws/masking.ts";
 import { bert, groupNorm, gru, inception, lstm, mixed, Net, unet } from "../../test/laws/nets.ts";
 import { arrays } from "../data/index.ts";
+import { ints } from "../ir/attrs.ts";
 import type { Model } from "../ir/graph.ts";
 import { elements, float32s, readFloats } from "../ir/tensor.ts";
 import { costOf, randomFeeds } from "../measure/index.ts";
@@ -230,6 +231,26 @@ describe("plans", () => {
       );
     expect(await kept(true)).toEqual([4, 6]);
     expect(await kept(false)).toEqual([6, 4]);
+  });
+
+  it("per cost, take what is dear first: half the multiply-adds leave more of the weights", async () => {
+    const net = new Net(18, { x: ["N", 4, 16, 16] });
+    const pooled = (x: string) => net.one("MaxPool", [x], { kernel_shape: ints([2, 2]), strides: ints([2, 2]) });
+    let x = net.one("Relu", [net.conv("x", 4, 12, [3, 3])]);
+    for (let i = 0; i < 2; i++) x = net.one("Relu", [net.conv(pooled(x), 12, 12, [3, 3])]);
+    const model = net.model(net.linear(net.one("Flatten", [net.one("GlobalAveragePool", [x])]), 12, 4));
+    const asked = { macs: "50%", roundTo: 1, maxPruningRatio: 0.8 } as const;
+    const [plain, dear] = [
+      await planPruning(model, { ...asked, globalPruning: true }),
+      await planPruning(model, { ...asked, perCost: true }),
+    ];
+    expect(dear.after.macs).toBeLessThanOrEqual(0.5 * dear.before.macs);
+    expect(dear.after.parameters).toBeGreaterThan(1.1 * plain.after.parameters);
+    const kept = dear.groups.map((one) => one.kept);
+    expect(kept[0]).toBeLessThan(Math.min(...kept.slice(1)));
+    // Of bytes, the first layer has few.
+    const small = await planPruning(model, { parameters: "50%", roundTo: 1, perCost: true });
+    expect(small.groups[0]?.kept).toBeGreaterThan(kept[0] as number);
   });
 
   it("leave layers that are ignored, and one channel of a group at least", async () => {

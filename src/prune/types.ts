@@ -26,6 +26,11 @@ export interface Targets {
 export interface StructuredPruningOptions extends ScoreOptions, Targets {
   /** Ranks the indices of all groups together; default false: the same share of every group goes. */
   readonly globalPruning?: boolean;
+  /**
+   * Ranks the indices of all groups (or of like ones, `isomorphic`) by what they are worth for what they cost, of what the targets
+   * name; scores are then sums over the whole group, not normalized, where nothing else is said.
+   */
+  readonly perCost?: boolean;
   /** Ranks groups of like layers together, each kind losing the same share (Fang et al. 2024, arXiv 2407.04616). */
   readonly isomorphic?: boolean;
   /** Keeps a multiple of this many channels in each layer; default what kernels of `runtime` want ({@link roundToFor}). */

@@ -71,6 +71,7 @@ export const verb: Verb = {
       help: "none, sum, mean, max, standarization, gaussian, lamp or sentinel_0.5 (mean).",
     },
     global: { type: "boolean", help: "Rank the channels of all layers together." },
+    "per-cost": { type: "boolean", help: "… by what they are worth for what they cost." },
     isomorphic: { type: "boolean", help: "Rank layers of one kind together." },
     "round-to": {
       type: "string",
@@ -249,6 +250,7 @@ async function optionsOf(given: Given, opened: Opened): Promise<StructuredPrunin
     signal: given.signal,
     seed: number(given, "seed") ?? 0,
     globalPruning: flag(given, "global"),
+    perCost: flag(given, "per-cost"),
     isomorphic: flag(given, "isomorphic"),
     exact: flag(given, "exact"),
     reconstruct: data !== undefined && !flag(given, "no-reconstruction"),
