@@ -100,7 +100,7 @@ function rateOf(j: Judgement, positive: 0 | 1): number {
   return accuracyByClass(j)[positive] ?? Number.NaN;
 }
 
-function twoClasses({ classes }: Judgement, metric: string): void {
+export function twoClasses({ classes }: Judgement, metric: string): void {
   if (classes !== 2)
     throw new MinnowError(`"${metric}" is for two classes; this model has ${classes}.`, {
       code: "measure/metric",

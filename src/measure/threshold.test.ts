@@ -59,4 +59,10 @@ describe("a threshold for a sensitivity", () => {
     expect(() => thresholdFor(j, { sensitivity: 0.9 })).toThrow("No example is of class 1");
     expect(() => thresholdFor(judged([1, 0], [1, 0]), { sensitivity: 95 })).toThrow("A sensitivity of 95");
   });
+
+  it("is for two classes alone", () => {
+    const three = { ...judged([0, 1], [0, 1]), classes: 3 };
+    expect(() => thresholdFor(three, { sensitivity: 0.9 })).toThrow("two classes");
+    expect(() => atThreshold(three, 0)).toThrow("two classes");
+  });
 });

@@ -49,9 +49,9 @@ export async function planPruning(model: Model, options: StructuredPruningOption
   if (wanted.length === 0) throw nothingToCut(derivation, found, options);
   const roundTo = options.roundTo ?? roundToFor(options.runtime ?? defaultRuntime());
   const cost = costAfter(derivation);
-  const { scores, ranking } = await ranked(derivation, wanted, cost, options);
+  const { worths, scores, ranking } = await ranked(derivation, wanted, cost, options);
   const select = selection(derivation, wanted, scores, { ...ranking, roundTo });
-  const values = new Map(wanted.map((group) => [group.variable, scores.get(group)]));
+  const values = new Map(wanted.map((group) => [group.variable, worths.get(group)]));
   const worth = (group: Var, index: number) => values.get(group)?.[index] ?? 0;
   const masks = await search({ derivation, select, cost, options, roundTo, worth });
   if (masks.size === 0) throw noCut(wanted, roundTo, options);
@@ -77,9 +77,13 @@ export async function planPruning(model: Model, options: StructuredPruningOption
 
 /** Scores as they are compared, and how. What is worth most for its cost is known where sums over whole groups are not evened out. */
 async function ranked(d: Derivation, groups: readonly Group[], cost: CostAfter, options: StructuredPruningOptions) {
-  if (options.perCost !== true) return { scores: await scoresOf(d, groups, options), ranking: options };
+  if (options.perCost !== true) {
+    const worths = await scoresOf(d, groups, options);
+    return { worths, scores: worths, ranking: options };
+  }
   const worths = await scoresOf(d, groups, { groupReduction: "sum", normalizer: "none", ...options });
   return {
+    worths,
     scores: perCost(worths, cost, options),
     ranking: { ...options, globalPruning: true },
   };

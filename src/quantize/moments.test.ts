@@ -123,3 +123,16 @@ describe.each(Object.entries(LAYERS))("What is measured of %s", (_, { model, x, 
     }
   });
 });
+
+describe("A weight that two layers share", () => {
+  it("is left out where they read it along different axes", async () => {
+    const { model, data } = layer("Gemm", [6], [6, 6]);
+    const [first] = model.graph.nodes;
+    const turned = { ...first!, name: "turned", inputs: ["y", "w"], outputs: ["z"], attrs: { transB: int(1) } };
+    const both = { ...model, graph: { ...model.graph, nodes: [first!, turned], outputs: [{ name: "z" }] } } as Model;
+    const { contractions } = planOf(both);
+    expect(contractions.map(({ weight }) => weight)).toEqual(["w", "w"]);
+    expect((await roundLayers(both, contractions, { data, type: "int8" })).size).toBe(0);
+    expect((await roundLayers(model, planOf(model).contractions, { data, type: "int8" })).size).toBe(1);
+  });
+});

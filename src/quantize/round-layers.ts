@@ -22,7 +22,8 @@ export interface RoundLayersOptions extends CalibrateOptions {
 /**
  * The weights of contractions on 8-bit levels, by name, rounded so that errors cancel on the examples: by {@link gptq} over the
  * unfolded inputs of convolutions, group by group, and rows of few numbers by {@link closestLevels}, a step for each output
- * channel. Weights that do not unfold into rows are left out.
+ * channel. Weights that do not unfold into rows are left out,
+ * and those that layers read along different axes.
  */
 export async function roundLayers(
   model: Model,
@@ -30,7 +31,11 @@ export async function roundLayers(
   options: RoundLayersOptions,
 ): Promise<ReadonlyMap<string, QuantizedWeight>> {
   const { data, batch, threads, signal } = options;
-  const first = layers.filter(({ weight }, i) => layers.findIndex((other) => other.weight === weight) === i);
+  const sharing = (weight: string) => layers.filter((other) => other.weight === weight);
+  const first = layers.filter((layer) => {
+    const [one, ...others] = sharing(layer.weight);
+    return one === layer && others.every(({ channel }) => channel?.weight === layer.channel?.weight);
+  });
   const running = { ...(batch && { batch }), ...(threads && { threads }), ...(signal && { signal }) };
   const measured = await measureMoments(model, first, { data, ...running });
   const weights = new Map<string, QuantizedWeight>();

@@ -48,7 +48,9 @@ function isOwned(graph: Graph, { weight, bias, channel }: Contraction): boolean 
   const { readers } = usesOf(graph);
   const alone = (name: string) => readers.get(name)?.length === 1;
   if (channel === undefined || bias === undefined || !alone(weight)) return false;
-  return bias.name === "" || (alone(bias.name) && graph.weights.get(bias.name)?.shape.length === 1);
+  const [size, ...more] = graph.weights.get(bias.name)?.shape ?? [];
+  const channels = graph.weights.get(weight)?.shape[channel.weight];
+  return bias.name === "" || (alone(bias.name) && size === channels && more.length === 0);
 }
 
 const channelsIn = ({ weights }: Graph, { weight, channel }: Contraction): number =>

@@ -115,4 +115,38 @@ describe("Splitting channels", () => {
     const model = net(1);
     expect((await split(model, 1)).model).toBe(model);
   });
+
+  it("leaves layers alone whose bias is one number for all channels", async () => {
+    const product = (x: string, w: string, y: string): Node => ({
+      ...{ name: y, op: "Gemm", domain: "", inputs: [x, w, `${w}.bias`], outputs: [y], attrs: {} },
+    });
+    const numbers = (...shape: number[]) =>
+      float32s(
+        shape,
+        Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => normal(next)),
+      );
+    const { graph, ...rest } = net(5);
+    const nodes = [
+      product("x", "a", "u"),
+      { ...graph.nodes[1]!, inputs: ["u", "zero", "six"] },
+      product("v", "b", "y"),
+    ];
+    const weights = new Map([
+      ...[...graph.weights].filter(([name]) => name === "zero" || name === "six"),
+      ...([
+        ["a", numbers(4, 5)],
+        ["a.bias", numbers(1)],
+        ["b", numbers(5, 6)],
+        ["b.bias", numbers(6)],
+      ] as const),
+    ]);
+    const tensor = (shape: readonly (string | number)[]) => ({ kind: "tensor", dtype: "float32", shape }) as const;
+    const [inputs, outputs] = [[{ name: "x", type: tensor(["n", 4]) }], [{ name: "y", type: tensor(["n", 6]) }]];
+    const model = { ...rest, graph: { ...graph, nodes, weights, inputs, outputs } } as Model;
+    const rows = arrays({
+      x: { dtype: "float32", shape: [32, 4], data: Float32Array.from({ length: 128 }, () => normal(next)) },
+    });
+    const { model: small } = await quantizeStatic({ data: rows, splitChannels: true }).run(model);
+    expect(Math.min(...(await compare(model, small, rows)).outputs.map(({ sqnr }) => sqnr))).toBeGreaterThan(20);
+  });
 });
