@@ -149,6 +149,11 @@ async function prepared(given: Model, options: DistillOptions, note: (line: stri
   });
   const values = wanted.flat().map((pair) => pair.teacher);
   const views = named.filter(({ model }) => options.teacherData !== undefined || ownView(given, model));
+  if (views.length > 0 && options.augment?.mixup !== undefined)
+    throw new MinnowError("The teacher sees each picture as it is, so it cannot answer to mixed ones.", {
+      code: "distill/mixup",
+      mend: "Leave mixup out, or take a teacher with the student's input size and preprocessing.",
+    });
   const see = (from: Dataset) =>
     viewsFor(from, given, views, options.teacherData === undefined ? from : options.teacherData);
   const [judged, probabilities] = await judgeTeachers(given, named, options, note);

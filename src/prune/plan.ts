@@ -27,8 +27,8 @@ export function roundToFor(runtime: Runtime): number {
 }
 
 /**
- * Decides what to cut, and says what that does; nothing is cut yet. The cut is the smallest that meets every target:
- * what rounding takes beyond it is given back ({@link restored}).
+ * Decides what to cut, and says what that does; nothing is cut yet. The cut is the smallest share of the
+ * ranking that meets every target; what rounding takes beyond it in its last step is given back ({@link restored}), but for a latency.
  * Throws a MinnowError `prune/nothing` where no group is left to cut, with the reasons, `prune/unreachable` where the
  * targets are below what cutting can reach, with what it can, and `prune/option` for options that make no sense.
  *
