@@ -90,7 +90,7 @@ export interface QuantizeStaticOptions extends RangeOptions {
   readonly biasCorrection?: boolean;
   /**
    * Rounds weights so that errors cancel on `data` (GPTQ, over unfolded inputs; rows of few numbers, as those of depthwise
-   * kernels, by an exact search). Scales are for each channel. Default false.
+   * kernels, by a search for the best). Scales are for each channel. Default false.
    */
   readonly gptq?: boolean;
   /**

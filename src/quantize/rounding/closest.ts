@@ -8,8 +8,8 @@ const MOST_TRIED = 4000;
 const MULTIPLES = [1, 1.02, 1.04, 1.06, 1.08, 1.1, 1.12, 1.14];
 
 /**
- * Finds the levels of short rows whose outputs are off by least, (l·s − w)·H·(l·s − w)ᵀ, exactly: the closest point of a
- * lattice, by going through the levels of one number after the other in the order of their distance (Schnorr and Euchner,
+ * Finds the levels of short rows whose outputs are off by least, (l·s − w)·H·(l·s − w)ᵀ: the closest point of a
+ * lattice, or the best of the first 4000 numbers tried for a scale, by going through the levels of one number after the other in the order of their distance (Schnorr and Euchner,
  * Mathematical Programming 66, 1994), and over some scales. What GPTQ gives is the first point it comes to. For depthwise kernels,
  * whose nine numbers see inputs that are much alike. `hessian` [columns, columns] is the sum of x·xᵀ.
  */
